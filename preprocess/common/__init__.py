@@ -1,0 +1,1 @@
+"""The bottom layer, used by every stage: errors, configuration, durable files, progress, command lines."""

@@ -1,0 +1,231 @@
+"""One strict schema for all of `config.yaml`: every command checks the whole file before it does anything."""
+
+import difflib
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from preprocess.common.errors import ConfigError
+
+Folder = Annotated[Path, Field(strict=False)]
+Share = Annotated[float, Field(gt=0, lt=0.5)]
+
+
+class Section(BaseModel):
+    """A part of the configuration: immutable, without unknown keys, without silent conversions."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Source(Section):
+    """Where pictures and labels come from."""
+
+    kind: Literal["gallery", "csv", "folders", "idx"] = "gallery"
+    path: Folder = Path("data/gallery")
+    table: Folder | None = Field(None, description="csv only; by default train_info.csv in `path` or beside it")
+    unmatched: Literal["error", "quarantine"] = Field("error", description="rows without file, files without row")
+
+
+class Gallery(Section):
+    """The generated paintings that stand in for a collection."""
+
+    pictures: int = Field(1600, ge=20)
+    artists: int = Field(80, ge=4)
+    seed: int = Field(0, ge=0)
+
+
+class Preprocess(Section):
+    """How one picture becomes squares in the store."""
+
+    sizes: Annotated[list[Annotated[int, Field(ge=8, le=2048)]], Field(min_length=1)] = [64, 128, 256]
+    square: Literal["crop", "pad", "stretch"] = "crop"
+    rows_per_shard: int = Field(256, ge=1, le=65536)
+    max_megapixels: float = Field(400.0, gt=0, description="larger pictures are quarantined")
+    workers: int = Field(0, ge=0, description="processes; 0 means one per core")
+
+    @model_validator(mode="after")
+    def sizes_differ(self) -> Self:
+        """Refuse a size given twice."""
+        if len(set(self.sizes)) != len(self.sizes):
+            raise ValueError("each size may be given once")
+        return self
+
+
+class Split(Section):
+    """Which paintings and which artists are kept from training."""
+
+    seed: int = Field(0, ge=0)
+    validation_artists: Share = Field(0.15, description="share of artists kept for validation only")
+    test_artists: Share = Field(0.2, description="share of artists kept for the test only")
+    validation_paintings: Share = Field(0.1, description="share of each other artist's paintings")
+    test_paintings: Share = Field(0.1, description="share of each other artist's paintings")
+    near_duplicate_bits: int = Field(4, ge=0, le=16, description="largest distance of 64-bit perceptual hashes")
+
+
+class Pipeline(Section):
+    """How batches are drawn and fed."""
+
+    stream: Literal["groups", "pairs"] = "groups"
+    paintings_per_artist: int = Field(8, ge=2, description="groups only: pictures of one artist in a batch")
+    prefetch: int = Field(4, ge=1)
+    evaluation_pairs: int = Field(20_000, ge=2, description="most pairs scored per side, half of them same-artist")
+
+
+class Train(Section):
+    """The model and its training."""
+
+    size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
+    model: str = Field("compact", description="compact, or the name of a class in keras.applications")
+    width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
+    embedding: int = Field(128, ge=2)
+    loss: Literal["sigmoid", "contrastive"] = "sigmoid"
+    augment: Literal["paintings", "digits", "none"] = "paintings"
+    batch: int = Field(128, ge=4, multiple_of=2, description="pictures per step")
+    steps: int = Field(600, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
+    weight_decay: float = Field(1e-2, ge=0, le=1)
+    seed: int = Field(0, ge=0)
+    validate_every: int = Field(100, ge=1, description="steps; a checkpoint is written each time")
+
+
+class Evaluate(Section):
+    """How the verdict is measured."""
+
+    bootstrap: int = Field(200, ge=20, description="resamples behind every confidence interval")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Config(Section):
+    """All of `config.yaml`. Relative paths start at the folder of the file."""
+
+    source: Source = Source()
+    stores: Folder = Path("stores")
+    runs: Folder = Path("runs")
+    gallery: Gallery = Gallery()
+    preprocess: Preprocess = Preprocess()
+    split: Split = Split()
+    pipeline: Pipeline = Pipeline()
+    train: Train = Train()
+    evaluate: Evaluate = Evaluate()
+
+    @model_validator(mode="after")
+    def sections_agree(self) -> Self:
+        """Refuse settings that are possible one by one but not together."""
+        if max(self.preprocess.sizes) < self.train.size:
+            raise ValueError(
+                f"train.size must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {self.train.size}"
+            )
+        if self.split.validation_artists + self.split.test_artists > 0.8:
+            raise ValueError("split.validation_artists + split.test_artists must leave a fifth of the artists to train on")
+        return self
+
+    @property
+    def collection(self) -> str:
+        """The name under which this source's manifest, stores and runs are kept: the last part of its path."""
+        return self.source.path.name
+
+    @property
+    def store_folder(self) -> Path:
+        """The folder of this collection's manifest and sealed stores."""
+        return self.stores / self.collection
+
+
+class StrictLoader(yaml.SafeLoader):
+    """YAML without its two traps: duplicate keys are refused, and 1e-3 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a dictionary, refusing a key that stands twice."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise ConfigError(f"key {key.value!r} stands twice, again in line {key.start_mark.line + 1}; remove one")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+# YAML 1.1, which PyYAML implements, wants a dot in floats; YAML 1.2 and everybody else do not.
+StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, apply `overrides` such as "train.batch=256", and check everything.
+
+    Raises ConfigError naming the file or the dotted key, and the remedy.
+    """
+    values = parse_yaml(path)
+    for override in overrides:
+        set_dotted(values, override)
+    try:
+        config = Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError("; ".join(explain(dict(problem)) for problem in error.errors())) from None
+    return relative_to(config, path.resolve().parent)
+
+
+def parse_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in the YAML file `path`."""
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - derived from SafeLoader
+    except FileNotFoundError:
+        raise ConfigError(f"{path} does not exist; name a configuration file with --config") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold sections such as 'source:', got {type(values).__name__}")
+    return values
+
+
+def set_dotted(values: dict[str, Any], override: str) -> None:
+    """Put "a.b=value" into the nested dictionary `values`; the value is YAML."""
+    dotted, equals, text = override.partition("=")
+    *sections, key = dotted.split(".")
+    if not equals or not key:
+        raise ConfigError(f"--set takes key=value such as train.batch=256, got {override!r}")
+    for section in sections:
+        values[section] = values.get(section) or {}
+        values = values[section]
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {dotted}: {section!r} is not a section")
+    try:
+        values[key] = yaml.load(text, StrictLoader)  # noqa: S506 - derived from SafeLoader
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {dotted}: {text!r} is not a YAML value") from None
+
+
+def explain(problem: dict[str, Any]) -> str:
+    """Turn one of pydantic's findings into one line with the dotted key, what is wanted and what was got."""
+    location = [str(part) for part in problem["loc"]]
+    dotted = ".".join(location)
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(location[-1], known_keys(location[:-1]), n=1)
+        hint = f"did you mean {'.'.join([*location[:-1], close[0]])!r}?" if close else "remove it"
+        return f"unknown key {dotted!r}; {hint}"
+    wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    if problem["type"] == "value_error":
+        return f"{dotted}: {wanted}" if dotted else str(wanted)
+    return f"{dotted} should be {wanted}, got {problem['input']!r}"
+
+
+def known_keys(section: Sequence[str]) -> list[str]:
+    """Return the keys that the section at this dotted path knows."""
+    model: type[BaseModel] = Config
+    for name in section:
+        model = model.model_fields[name].annotation  # type: ignore[assignment]
+    return list(model.model_fields)
+
+
+def relative_to(config: Config, folder: Path) -> Config:
+    """Return `config` with its paths made absolute, starting at `folder`."""
+    table = config.source.table and folder / config.source.table
+    source = config.source.model_copy(update={"path": folder / config.source.path, "table": table})
+    return config.model_copy(
+        update={"source": source, "stores": folder / config.stores, "runs": folder / config.runs}
+    )

@@ -1,0 +1,205 @@
+"""One picture: its header, its one decode, and the squares made from it."""
+
+import functools
+import hashlib
+import io
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageCms
+
+from preprocess.common.errors import UnreadablePicture
+
+# Decoders nobody needs are attack surface.
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "AVIF")
+# Pillow's own limit refuses real scans; `max_megapixels` decides instead, from the header.
+Image.MAX_IMAGE_PIXELS = None
+
+# A JPEG decodes cheaply at 1/2, 1/4 or 1/8; 1.5 times the size wanted leaves the resize enough to be sharp.
+DRAFT_MARGIN = 1.5
+PAD_COLOUR = (128, 128, 128)
+ORIENTATION_TAG = 0x0112
+# EXIF 2.32, 4.6.4 A: what turns the stored pixels upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+
+
+class Header(NamedTuple):
+    """What a file says of itself. `problem` is why its picture cannot be stored, or None."""
+
+    format: str | None
+    width: int
+    height: int
+    mode: str | None
+    sha256: str | None
+    problem: str | None
+
+
+class Squares(NamedTuple):
+    """One picture as uint8 [size, size, 3] sRGB for each size; `profile` is "none", "applied" or "broken"."""
+
+    pixels: dict[int, NDArray[np.uint8]]
+    profile: str
+
+
+@contextmanager
+def open_picture(path: Path) -> Iterator[Image.Image]:
+    """Open a picture file of an allowed format. Raises UnreadablePicture with the reason."""
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except FileNotFoundError:
+        raise UnreadablePicture("no such file") from None
+    except Exception as error:  # decoders raise what they like on hostile bytes
+        raise UnreadablePicture(describe(error)) from None
+    with image:
+        yield image
+
+
+def read_header(path: Path) -> Header:
+    """Return format, size in pixels as stored, mode and SHA-256 of a file, reading pixels of none."""
+    try:
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        with open_picture(path) as image:
+            return Header(image.format, image.width, image.height, image.mode, sha256, None)
+    except FileNotFoundError:
+        return Header(None, 0, 0, None, None, "no such file")
+    except UnreadablePicture as error:
+        return Header(None, 0, 0, None, sha256, str(error))
+
+
+def describe(error: Exception) -> str:
+    """Return a decoder's complaint as a short reason that does not depend on paths or addresses."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return f"not a picture of an allowed format ({', '.join(FORMATS)})"
+    return f"{type(error).__name__}: {error}"[:200]
+
+
+def make_squares(image: Image.Image, sizes: Sequence[int], square: str, max_megapixels: float) -> Squares:
+    """Decode an opened picture once and return it as a square of each of `sizes`.
+
+    `square` is "crop" (the centre), "pad" (grey bars) or "stretch". Smaller sizes are made from the largest.
+    Raises UnreadablePicture with the reason.
+    """
+    megapixels = image.width * image.height / 1e6
+    if megapixels > max_megapixels:
+        raise UnreadablePicture(f"{megapixels:.0f} megapixels, more than preprocess.max_megapixels = {max_megapixels:.0f}")
+    try:
+        largest = decode_square(image, max(sizes), square)
+        profile, upright = to_srgb(largest, image.info.get("icc_profile"))
+        orientation = UPRIGHT.get(orientation_of(image))
+        upright = upright.transpose(orientation) if orientation else upright
+    except Exception as error:  # decoders raise what they like on hostile bytes
+        raise UnreadablePicture(describe(error)) from None
+    return Squares({size: np.asarray(scaled(upright, size)) for size in sizes}, profile)
+
+
+def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
+    """Return the picture squared to `size` pixels, in whatever of its own modes can be resized, not yet upright."""
+    width, height = image.size
+    if square == "stretch":
+        wanted = (size * DRAFT_MARGIN, size * DRAFT_MARGIN)
+    else:
+        side = min(width, height) if square == "crop" else max(width, height)
+        wanted = (width * size * DRAFT_MARGIN / side, height * size * DRAFT_MARGIN / side)
+    if image.format in ("JPEG", "MPO"):
+        image.draft(None, (math.ceil(wanted[0]), math.ceil(wanted[1])))
+    image.load()
+    smooth = resizable(image)
+    # The box is computed in the coordinates of the whole picture: integers of the reduced one would shift it.
+    shrink_x, shrink_y = smooth.width / width, smooth.height / height
+    left, top, right, bottom = 0.0, 0.0, float(width), float(height)
+    if square == "crop":
+        side = min(width, height)
+        left, top = (width - side) / 2, (height - side) / 2
+        right, bottom = left + side, top + side
+    box = (left * shrink_x, top * shrink_y, right * shrink_x, bottom * shrink_y)
+    shape = (size, size)
+    if square == "pad":
+        side = max(width, height)
+        shape = (max(1, round(width * size / side)), max(1, round(height * size / side)))
+    return smooth.resize(shape, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
+
+
+def resizable(image: Image.Image) -> Image.Image:
+    """Return `image` in a mode whose values may be averaged: no palettes, no bits, no 16-bit integers.
+
+    Raises UnreadablePicture for floating-point pixels, whose range no format states.
+    """
+    if image.mode == "F":
+        raise UnreadablePicture("floating-point pixels of unknown range")
+    if image.mode.startswith("I"):
+        deep = np.asarray(image).clip(0, 65535).astype(np.float32)
+        return Image.fromarray(np.rint(deep / 257).astype(np.uint8))
+    if image.mode in ("P", "PA") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
+        return image.convert("RGBA")
+    return image.convert("L") if image.mode == "1" else image
+
+
+def to_srgb(image: Image.Image, icc_profile: bytes | None) -> tuple[str, Image.Image]:
+    """Return ("none" | "applied" | "broken", sRGB picture): colours through the profile, transparency on white."""
+    alpha = image.getchannel("A") if image.mode in ("RGBA", "LA", "PA") else None
+    colours = image.convert("RGB" if image.mode == "RGBA" else "L") if alpha else image
+    profile = "none"
+    if icc_profile or colours.mode == "LAB":
+        try:
+            colours = ImageCms.applyTransform(colours, transform(icc_profile, colours.mode)) or colours
+            profile = "applied"
+        except (ImageCms.PyCMSError, ValueError, OSError):
+            profile = "broken"
+    colours = colours.convert("RGB")
+    if alpha:
+        colours = Image.composite(colours, Image.new("RGB", colours.size, "white"), alpha)
+    return profile, colours
+
+
+@functools.lru_cache(maxsize=64)
+def transform(icc_profile: bytes | None, mode: str) -> ImageCms.ImageCmsTransform:
+    """Return the transform from an embedded profile (CIE Lab without one) to sRGB; built once per process."""
+    source = ImageCms.getOpenProfile(io.BytesIO(icc_profile)) if icc_profile else ImageCms.createProfile("LAB")
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
+
+
+def orientation_of(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 where there is none or the EXIF block is broken."""
+    try:
+        return int(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # the block is written by anyone; without it the picture is still a picture
+        return 1
+
+
+def scaled(image: Image.Image, size: int) -> Image.Image:
+    """Return an upright square or padded RGB picture at `size` x `size` pixels."""
+    longest = max(image.size)
+    if longest != size:
+        shape = (max(1, round(image.width * size / longest)), max(1, round(image.height * size / longest)))
+        image = image.resize(shape, Image.Resampling.LANCZOS)
+    if image.size == (size, size):
+        return image
+    canvas = Image.new("RGB", (size, size), PAD_COLOUR)
+    canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
+    return canvas
+
+
+def statistics(squares: Squares) -> dict[str, float]:
+    """Return mean, contrast and colourfulness of the smallest square, on the scale 0 to 255."""
+    values = squares.pixels[min(squares.pixels)].astype(np.float32)
+    return {
+        "mean": round(float(values.mean()), 3),
+        "contrast": round(float(values.mean(axis=2).std()), 3),
+        "colour": round(float((values.max(axis=2) - values.min(axis=2)).mean()), 3),
+    }
+
+
+def perceptual_hash(squares: Squares) -> str:
+    """Return the 64-bit perceptual hash of the largest square, 16 hexadecimal digits (imagehash.phash)."""
+    return str(imagehash.phash(Image.fromarray(squares.pixels[max(squares.pixels)])))
