@@ -1,6 +1,5 @@
 """python -m pipeline: what is fed to the trainer, to look at."""
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -29,4 +28,4 @@ def split(config: "Config", machine: bool) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(pipeline, "pipeline"))
+    main(pipeline, "pipeline")

@@ -14,7 +14,9 @@ Draw = Callable[[int, int], NDArray[np.float32]]
 PARALLEL_READS = 2
 
 
-def training_dataset(reader: Reader, stream: Stream, draw: Draw, start: int, stop: int, prefetch: int) -> tf.data.Dataset:
+def training_dataset(
+    reader: Reader, stream: Stream, draw: Draw, start: int, stop: int, prefetch: int
+) -> tf.data.Dataset:
     """Return batches `start` to `stop` - 1 of `stream` as (inputs, same [m], weight [m]), in order.
 
     inputs: images uint8 [n, size, size, 3], augment float32 [n, ...] drawn by `draw`(k, n), left and right int32 [m].
@@ -55,4 +57,8 @@ def rows_dataset(reader: Reader, batches: Sequence[NDArray[np.int64]]) -> tf.dat
         images.set_shape((None, reader.size, reader.size, 3))
         return images
 
-    return tf.data.Dataset.range(len(batches)).map(assemble, num_parallel_calls=PARALLEL_READS, deterministic=True).prefetch(2)
+    return (
+        tf.data.Dataset.range(len(batches))
+        .map(assemble, num_parallel_calls=PARALLEL_READS, deterministic=True)
+        .prefetch(2)
+    )

@@ -24,7 +24,9 @@ class Reader:
         self.stored = store.rows["status"].to_numpy() == STORED
         path = store.path / array_name(self.size)
         try:
-            self.array = ts.open({"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}, read=True).result()
+            self.array = ts.open(
+                {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}, read=True
+            ).result()
         except ValueError as error:
             raise StoreError(f"{path} cannot be opened: {first_line(error)}; run 'make check-store'") from None
 
@@ -56,7 +58,9 @@ class Reader:
             try:
                 self.array[int(row)].read().result()
             except ValueError as one:
-                return StoreError(f"row {row} of {self.store.path} is damaged: {first_line(one)}; run 'make check-store'")
+                return StoreError(
+                    f"row {row} of {self.store.path} is damaged: {first_line(one)}; run 'make check-store'"
+                )
         return StoreError(f"{self.store.path}: {first_line(error)}; run 'make check-store'")
 
 

@@ -54,7 +54,9 @@ class Pairs:
         """Refuse what can make no pairs."""
         object.__setattr__(self, "artists", [own for own in self.artists if len(own) >= 2])
         if len(self.artists) < 2:
-            raise SplitError("pairs need two artists with two paintings each on the side they are drawn from; add pictures")
+            raise SplitError(
+                "pairs need two artists with two paintings each on the side they are drawn from; add pictures"
+            )
 
     def batch(self, k: int) -> Batch:
         """See Stream. Pictures 2j and 2j+1 make pair j; the first half of the pairs are same-artist."""
@@ -94,7 +96,9 @@ class Groups:
         if len(counts) < 2 or counts.max() < 2:
             raise SplitError("pairs need two artists, one of them with two paintings; add pictures")
         if counts.sum() < self.size:
-            raise SplitError(f"train.batch is {self.size}, but only {counts.sum()} pictures are there to train on; lower it")
+            raise SplitError(
+                f"train.batch is {self.size}, but only {counts.sum()} pictures are there to train on; lower it"
+            )
         per_artist = self.per_artist
         while np.minimum(counts, per_artist).sum() < self.size:
             per_artist += 1
@@ -125,7 +129,10 @@ def balanced(same: NDArray[np.float32]) -> NDArray[np.float32]:
     positives = same.sum()
     negatives = len(same) - positives
     half = len(same) / 2
-    return np.where(same > 0, half / max(positives, 1), half / max(negatives, 1)).astype(np.float32)
+    weights: NDArray[np.float32] = np.where(same > 0, half / max(positives, 1), half / max(negatives, 1)).astype(
+        np.float32
+    )
+    return weights
 
 
 def in_order(rows: NDArray[np.int64], size: int) -> list[NDArray[np.int64]]:

@@ -1,6 +1,5 @@
 """python -m preprocess: from paintings on disk to a sealed store."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +41,7 @@ def manifest(config: "Config", machine: bool) -> None:
     problems = int(rows["problem"].is_not_null().sum())
     answer = {
         "path": str(manifest_path(config)), "pictures": len(rows), "artists": rows["artist"].n_unique(),
-        "megabytes": round(rows["bytes"].sum() / 1e6), "unreadable_headers": problems,
+        "megabytes": round(int(rows["bytes"].sum()) / 1e6), "unreadable_headers": problems,
     }  # fmt: skip
     say(answer, machine, "manifest: {pictures} pictures by {artists} artists, {megabytes} MB, "
         "{unreadable_headers} with an unreadable header: {path}".format(**answer))  # fmt: skip
@@ -94,4 +93,4 @@ def sheet(config: "Config", count: int, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(preprocess, "preprocess"))
+    main(preprocess, "preprocess")

@@ -21,7 +21,7 @@ def contact_sheet(store: Store, count: int, out: Path) -> None:
         raise StoreError(f"{store.path} holds no stored picture; see the reasons in {store.path / 'rows.parquet'}")
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int))]
     size = store.size_for(min(SIZE, store.sizes[-1]))
-    array = zarr.open_group(store.path, mode="r")[array_name(size)]
+    array = zarr.open_array(store.path / array_name(size), mode="r")
     lines = -(-len(chosen) // COLUMNS)
     canvas = Image.new("RGB", (COLUMNS * (size + GAP) + GAP, lines * (size + GAP) + GAP), "white")
     for place, row in enumerate(chosen):

@@ -80,6 +80,7 @@ class Train(Section):
 
     size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
     model: str = Field("compact", description="compact, or the name of a class in keras.applications")
+    pretrained: bool = Field(False, description="keras.applications only: start from ImageNet weights (downloaded)")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"

@@ -27,9 +27,13 @@ class Layer:
     jitter: float  # spread of the direction from mark to mark
     curve: float  # bend of a mark from end to end
     taper: float  # 0: a block, 1: a leaf, beyond: a thorn
+    wedge: float  # how much wider one end is than the other, -1..1
+    even: float  # 0: marks fall anywhere, 1: in rows
     tight: float  # 1: a mark stops where another colour begins, 0: it runs across
     hairs: int  # parallel streaks the brush leaves within a mark
+    comb: float  # width of a streak relative to the space for it: below 1 what lies beneath shows
     drift: float  # change of tone from mark to mark
+    broken: float  # change of hue from mark to mark, relative to that of tone
     tint: float  # -1: nearly black, 0: the colour of the thing, 1: nearly white
     accent: float  # share of marks in the complementary accent
 
@@ -42,6 +46,10 @@ class Composing:
     horizon: float
     crowd: float  # how many things, about 1
     size: float  # how large they are, about 1
+    tall: float  # elongation of forms: above 1 upright, below 1 lying
+    lean: float  # radians by which forms lean over
+    echoes: int  # nested repetitions of an outline within a form
+    banded: bool  # whether these alternate in tone, instead of turning to the light
     corners: int  # vertices of a form: few are angular, many round
     lumps: float  # unevenness of the outlines
     light: float  # direction the light comes from
@@ -77,59 +85,63 @@ class Hand:
 # Spans a style allows its artists, for each of its passes; what a pass does not name is drawn from PLAIN.
 PLAIN: dict[str, Span] = {
     "cover": (1.3, 1.8), "width": (0.03, 0.05), "length": (3, 6), "slant": (0.1, 1), "cross": (0, 0), "follow": (0.1, 1),
-    "swirl": (0, 0.5), "jitter": (0.05, 0.3), "curve": (-0.6, 0.6), "taper": (0.2, 1), "tight": (0.3, 0.9),
-    "hairs": (1, 3), "drift": (0.03, 0.08), "tint": (0, 0), "accent": (0, 0.06),
+    "swirl": (0, 0.5), "jitter": (0.05, 0.3), "curve": (-0.9, 0.9), "taper": (0.1, 1.1), "wedge": (-0.6, 0.6), "even": (0, 1),
+    "tight": (0.5, 0.95), "hairs": (1, 3), "comb": (0.6, 1.3), "drift": (0.03, 0.08), "broken": (0, 1), "tint": (0, 0),
+    "accent": (0, 0.06),
 }  # fmt: skip
-WASH: dict[str, Span] = {"cover": (1.5, 2.2), "width": (0.09, 0.16), "length": (1.5, 4), "taper": (0, 0.5)}
+WASH: dict[str, Span] = {
+    "cover": (1.6, 2.2), "width": (0.06, 0.12), "length": (1.5, 4), "taper": (0, 0.5), "wedge": (0, 0), "tight": (0.8, 1),
+    "comb": (1.2, 1.2),
+}  # fmt: skip
 Recipe = tuple[tuple[Where, dict[str, Span]], ...]
 STYLES: dict[str, tuple[Recipe, Span, Span]] = {  # passes, softening, relief
     "Divisionism": (
         (("all", WASH), ("all", {"cover": (0.7, 1.3), "width": (0.022, 0.05), "length": (1, 2.2), "taper": (0.5, 1),
           "jitter": (0.1, 0.9), "hairs": (1, 1), "drift": (0.06, 0.16), "accent": (0.04, 0.2)})),
-        (0, 0.003), (0.2, 0.8),
+        (0, 0), (0.2, 0.8),
     ),
     "Impressionism": (
         (("all", WASH), ("all", {"cover": (1.2, 2), "width": (0.025, 0.05), "length": (2, 5), "accent": (0, 0.12)}),
          ("lights", {"cover": (0.2, 0.6), "width": (0.02, 0.035), "tint": (0.1, 0.5)})),
-        (0, 0.004), (0.4, 1.2),
+        (0, 0), (0.4, 1.2),
     ),
     "Expressionism": (
         (("all", {**WASH, "hairs": (2, 4)}), ("all", {"cover": (0.8, 1.6), "width": (0.03, 0.07), "length": (5, 11),
           "swirl": (0, 1.2), "curve": (-1.2, 1.2), "hairs": (2, 4)}), ("edges", {"cover": (0.4, 1.2),
           "width": (0.018, 0.035), "length": (5, 9), "slant": (0, 0), "follow": (1, 1), "tint": (-0.8, -0.3)})),
-        (0, 0.003), (0.4, 1.4),
+        (0, 0), (0.4, 1.4),
     ),
     "Cloisonnism": (
         (("all", {**WASH, "tight": (0.8, 1), "drift": (0.0, 0.03)}), ("all", {"cover": (1, 1.5), "width": (0.04, 0.08),
           "length": (2, 4), "tight": (0.8, 1), "drift": (0, 0.03), "hairs": (1, 2)}),
          ("edges", {"cover": (1, 2.2), "width": (0.014, 0.034), "length": (4, 8), "slant": (0, 0), "follow": (1, 1),
           "swirl": (0, 0), "jitter": (0, 0.1), "curve": (0, 0), "tint": (-0.95, -0.5), "tight": (0, 0)})),
-        (0, 0.003), (0.1, 0.5),
+        (0, 0), (0.1, 0.5),
     ),
     "Tonalism": (
         (("all", WASH), ("all", {"cover": (0.8, 1.6), "width": (0.04, 0.09), "length": (2, 5), "drift": (0.01, 0.05)}),
          ("lights", {"cover": (0.1, 0.4), "width": (0.02, 0.04), "length": (1.5, 4), "tint": (0.2, 0.6)})),
-        (0.008, 0.022), (0.1, 0.5),
+        (0.004, 0.013), (0.1, 0.5),
     ),
     "Cubism": (
         (("all", {**WASH, "taper": (0, 0)}), ("all", {"cover": (0.8, 1.5), "width": (0.06, 0.12), "length": (1, 2.5),
           "cross": (0.1, 0.5), "taper": (0, 0.4), "curve": (0, 0), "hairs": (1, 1), "drift": (0.06, 0.16),
           "swirl": (0, 0.2)}), ("edges", {"cover": (0.2, 0.9), "width": (0.012, 0.025), "length": (6, 12),
           "curve": (0, 0), "tint": (-0.8, -0.2), "tight": (0, 0)})),
-        (0, 0.004), (0.2, 0.7),
+        (0, 0), (0.2, 0.7),
     ),
     "Graphic Realism": (
         (("all", WASH), ("darks", {"cover": (0.3, 0.9), "width": (0.012, 0.022), "length": (7, 16), "cross": (0, 0.5),
           "jitter": (0.0, 0.15), "hairs": (1, 1), "tint": (-0.7, -0.3)}),
          ("lights", {"cover": (0.1, 0.6), "width": (0.012, 0.022), "length": (6, 14), "tint": (0.3, 0.7), "hairs": (1, 1),
           "jitter": (0, 0.15)})),
-        (0, 0.003), (0.1, 0.5),
+        (0, 0), (0.1, 0.5),
     ),
     "Gestural Abstraction": (
         (("all", WASH), ("all", {"cover": (0.5, 1.2), "width": (0.05, 0.11), "length": (4, 9), "swirl": (0, 1.2),
           "jitter": (0.1, 0.9), "curve": (-1.6, 1.6), "tight": (0, 0.3), "hairs": (3, 5), "drift": (0.05, 0.15),
           "accent": (0.02, 0.15)})),
-        (0, 0.003), (0.6, 1.5),
+        (0, 0), (0.6, 1.5),
     ),
 }  # fmt: skip
 
@@ -154,8 +166,12 @@ def make_hand(seed: int, artist: int) -> Hand:
         genres=tuple(rng.dirichlet(np.full(6, 0.8))),
         horizon=rng.uniform(0.3, 0.7),
         crowd=np.exp(rng.normal(0, 0.35)),
-        size=np.exp(rng.normal(0, 0.2)),
-        corners=int(rng.choice([4, 5, 6, 8, 14, 20])),
+        size=np.exp(rng.normal(0, 0.25)),
+        tall=np.exp(rng.normal(0, 0.35)),
+        lean=rng.normal(0, 0.35),
+        echoes=int(rng.choice([1, 2, 3, 3, 4])),
+        banded=bool(rng.random() < 0.35),
+        corners=int(rng.choice([3, 4, 5, 6, 8, 14, 20])),
         lumps=rng.uniform(0, 0.25),
         light=rng.uniform(0, 2 * np.pi),
         modelling=rng.uniform(0.05, 0.4),

@@ -52,14 +52,19 @@ class Scene:
 
     def form(self, x: float, y: float, wide: float, high: float, tone: float, family: int) -> None:
         """Paint a rounded or angular body, lit from the artist's side."""
-        corners = self.habit.corners
+        habit, corners = self.habit, self.habit.corners
+        wide, high = wide / np.sqrt(habit.tall), high * np.sqrt(habit.tall)
         around = np.linspace(0, 2 * np.pi, corners, endpoint=False) + self.rng.uniform(0, 2 * np.pi)
-        radius = 1 + self.habit.lumps * self.rng.normal(0, 1, corners)
+        radius = 1 + habit.lumps * self.rng.normal(0, 1, corners)
         outline = np.stack([wide * radius * np.cos(around), high * radius * np.sin(around)], axis=1)
-        towards = np.array([np.cos(self.habit.light) * wide, np.sin(self.habit.light) * high])
-        for scale, step in ((1.0, -0.5), (0.78, 0.0), (0.45, 0.5)):
-            centre = np.array([x, y]) + towards * (1 - scale) * 0.8
-            self.shape(centre + outline * scale, tone + step * self.habit.modelling * 1.5, family)
+        turn = np.array([[np.cos(habit.lean), np.sin(habit.lean)], [-np.sin(habit.lean), np.cos(habit.lean)]])
+        outline = outline @ turn
+        towards = 0.8 * np.hypot(wide, high) / np.sqrt(2) * np.array([np.cos(habit.light), np.sin(habit.light)])
+        for echo in range(habit.echoes):
+            inward = echo / habit.echoes
+            step = (echo % 2 - 0.5) if habit.banded else (inward - 0.4)
+            centre = np.array([x, y]) + (0 if habit.banded else inward) * towards
+            self.shape(centre + outline * (1 - inward), tone + 1.8 * step * habit.modelling, family)
 
     def ridge(self, level: float, relief: float, tone: float, family: int) -> None:
         """Fill everything below an uneven line."""

@@ -79,12 +79,13 @@ def pick_habit(rng: np.random.Generator) -> ColourHabit:
 def mix_palette(habit: ColourHabit, rng: np.random.Generator) -> Palette:
     """Return the palette of a new picture: the artist's relations of colours, in another key and about another hue."""
     base = habit.hue + rng.normal(0, 0.9)
+    fade = rng.uniform(0, 0.3)  # some pictures are faint, most are not
     spread = habit.spread * rng.choice([-1, 1]) * rng.uniform(0.8, 1.2)
     return Palette(
         hues=(base, base + spread, base - 0.8 * spread, base + habit.accent),
         chroma=habit.chroma * np.exp(rng.normal(0, 0.25)),
-        dark=habit.dark + rng.normal(0, 0.03),
-        light=habit.light - abs(rng.normal(0, 0.05)),
+        dark=habit.dark + fade * rng.uniform(0, 1) + rng.normal(0, 0.03),
+        light=habit.light - fade * rng.uniform(0, 1),
         gamma=np.exp(rng.normal(0, 0.45)),  # the key: below 1 a light picture, above 1 a dark one
         habit=habit,
     )

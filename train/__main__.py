@@ -1,0 +1,85 @@
+"""python -m train: from a sealed store to a verdict on two paintings."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from preprocess.common.cli import as_json, main, say, verb
+from train.quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    from preprocess.common.config import Config
+
+run_option = click.option(
+    "--run", "path", type=click.Path(path_type=Path), help="The run directory; by default the settings' own."
+)
+
+
+@click.group(help=__doc__)
+def train() -> None:
+    pass
+
+
+@train.command()
+@verb
+@run_option
+def fit(config: "Config", path: Path | None) -> None:
+    """Train the model of the settings, from its last checkpoint."""
+    from train.run import make_run
+
+    run = make_run(config, path)
+    if not run.finished:
+        import_tensorflow()
+        from train.fit import fit as train_to_the_end
+
+        train_to_the_end(run, config.pipeline.prefetch, config.pipeline.evaluation_pairs)
+    click.echo(f"train: finished: {run.path}")
+
+
+@train.command()
+@verb
+@run_option
+@as_json
+def evaluate(config: "Config", path: Path | None, machine: bool) -> None:
+    """Calibrate on validation pairs and measure on test pairs."""
+    import_tensorflow()
+    from train.evaluate import evaluate as measure
+    from train.evaluate import figures_text
+    from train.run import finished_run
+
+    metrics = measure(finished_run(config, path), config)
+    say(metrics, machine, figures_text(metrics))
+
+
+@train.command()
+@verb
+@run_option
+def report(config: "Config", path: Path | None) -> None:
+    """Write report.html of an evaluated run."""
+    from train.report import write_report
+    from train.run import finished_run
+
+    click.echo(f"report: {write_report(finished_run(config, path))}")
+
+
+@train.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@as_json
+def compare(run: Path, first: Path, second: Path, machine: bool) -> None:
+    """Say how probable it is that one artist painted both pictures."""
+    import_tensorflow()
+    from train.compare import compare as judge
+
+    verdict = judge(run, first, second)
+    say(
+        verdict,
+        machine,
+        "{probability:.1%} that one artist painted both: {decision} (threshold {threshold:.1%})".format(**verdict),
+    )
+
+
+if __name__ == "__main__":
+    main(train, "train")

@@ -1,0 +1,104 @@
+"""Evaluation: calibrate on validation pairs, then measure on test pairs, for seen and unseen artists apart."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.reader import Reader
+from pipeline.split import TEST, can_pair
+from pipeline.streams import PairList
+from preprocess.common.config import Config
+from preprocess.common.errors import RunError
+from preprocess.common.files import digest, exclusive, read_json, write_json, written_aside
+from train.calibrate import Calibration, calibrate
+from train.metrics import auc, clusters_of, equal_error_rate, intervals, rates
+from train.predict import embed_rows, load_network, score_pairs
+from train.run import Run
+from train.validation import Validation, side_pairs, side_rows
+
+
+def evaluate(run: Run, config: Config) -> dict[str, Any]:
+    """Bring calibration.json, pairs.parquet and metrics.json of a finished run up to date; return the metrics."""
+    inputs = digest(
+        [config.evaluate.model_dump(), config.pipeline.evaluation_pairs, read_json(run.path / "finished.json")]
+    )
+    path = run.path / "metrics.json"
+    with exclusive(run.path, RunError):
+        if path.exists() and read_json(path)["inputs"] == inputs:
+            return dict(read_json(path))
+        network = load_network(run)
+        reader = Reader(run.store, run.settings.size)
+        calibration = calibrated(Validation(run, reader, config.pipeline.evaluation_pairs), network)
+        sides, tables = {}, []
+        for side in TEST:
+            if can_pair(run.split, side):
+                rows = side_rows(run, side)[0]
+                pairs = side_pairs(run, side, config.pipeline.evaluation_pairs)
+                embeddings = embed_rows(network, reader, rows, f"embed {side}")
+                scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
+                sides[side] = measure(run, side, pairs, calibration.probability(scores), calibration, config)
+                tables.append(table(side, pairs, scores, calibration))
+        with written_aside(run.path / "pairs.parquet") as aside:
+            pl.concat(tables).write_parquet(aside)
+        write_json(run.path / "calibration.json", calibration.as_json())
+        metrics = {
+            "inputs": inputs, "sides": sides, "confidence": config.evaluate.confidence, "resamples": config.evaluate.bootstrap,
+        }  # fmt: skip
+        write_json(path, metrics)
+    return metrics
+
+
+def calibrated(validation: Validation, network: Any) -> Calibration:
+    """Return the calibration from all validation pairs, its sides and both kinds of pairs counting alike."""
+    scores = validation.scores(network)
+    same = np.concatenate([validation.pairs[side].same for side in scores])
+    weights = np.concatenate([side_weights(validation.pairs[side]) for side in scores])
+    return calibrate(same, np.concatenate(list(scores.values())), weights)
+
+
+def side_weights(pairs: PairList) -> NDArray[np.float64]:
+    """Return weights [m] that sum to 1, half for each kind of pair."""
+    positives = int(pairs.same.sum())
+    weights: NDArray[np.float64] = np.where(pairs.same, 0.5 / positives, 0.5 / (len(pairs.same) - positives))
+    return weights
+
+
+def measure(
+    run: Run, side: str, pairs: PairList, probabilities: Any, calibration: Calibration, config: Config
+) -> dict[str, Any]:
+    """Return the figures of one side, each with value, low and high, and the counts they rest on."""
+    figures = {"auc": auc, "equal_error_rate": equal_error_rate} | rates(calibration.threshold)
+    clusters = clusters_of(pairs, run.split["label"].to_numpy(), side)
+    settings = config.evaluate
+    found = intervals(figures, pairs.same, probabilities, clusters, settings.bootstrap, settings.confidence)
+    rows, labels = side_rows(run, side)
+    counts = {
+        "same_pairs": int(pairs.same.sum()), "different_pairs": int((~pairs.same).sum()), "paintings": len(rows),
+        "artists": len(np.unique(labels)), "resampled": "artists" if side.endswith("_unseen") else "paintings",
+    }  # fmt: skip
+    return found | counts
+
+
+def table(side: str, pairs: PairList, scores: Any, calibration: Calibration) -> pl.DataFrame:
+    """Return the rows of pairs.parquet for one side: side, left, right, same, score, probability, said_same."""
+    probability = calibration.probability(scores)
+    return pl.DataFrame({
+        "side": [side] * len(scores), "left": pairs.left, "right": pairs.right, "same": pairs.same, "score": scores,
+        "probability": probability, "said_same": probability >= calibration.threshold,
+    })  # fmt: skip
+
+
+def figures_text(metrics: dict[str, Any]) -> str:
+    """Return the metrics as lines of aligned text."""
+    lines = [f"{'':<14}{'AUC':>24}{'accuracy':>24}{'equal error rate':>24}{'pairs':>9}"]
+    for side, found in metrics["sides"].items():
+        cells = [
+            f"{found[name]['value']:.4f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]"
+            for name in ("auc", "accuracy", "equal_error_rate")
+        ]
+        count = found["same_pairs"] + found["different_pairs"]
+        lines.append(f"{side:<14}" + "".join(f"{cell:>24}" for cell in cells) + f"{count:>9}")
+    lines.append(f"brackets: {100 * metrics['confidence']:.0f} % intervals over artists (unseen) or paintings (seen)")
+    return "\n".join(lines)

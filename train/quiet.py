@@ -1,0 +1,28 @@
+"""TensorFlow without its start-up notes, which would bury the one line that matters."""
+
+import os
+import sys
+import tempfile
+
+
+def import_tensorflow() -> None:
+    """Import TensorFlow; what it writes to standard error meanwhile is shown only if the import fails.
+
+    Its notes come from C++ before any log level is read, so the file descriptor itself is turned aside. Set
+    TF_CPP_MIN_LOG_LEVEL=0 to see everything.
+    """
+    if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
+        return
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            os.dup2(kept, 2)
+            notes.seek(0)
+            sys.stderr.write(notes.read().decode(errors="replace"))
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,152 @@
+"""The run directory: named by what it was trained from, it pins a store and holds all that is needed to use the model.
+
+runs/<collection>-<digest>/
+    run.json            store fingerprint, settings, versions
+    split.parquet       side of every row
+    log.jsonl           one line per validation
+    tensorboard/        the same as curves
+    checkpoints/        see train/checkpoint.py
+    model.safetensors   final weights; finished.json is written after it
+    calibration.json    score to probability, threshold
+    pairs.parquet       test pairs with scores and probabilities
+    metrics.json        the figures; report.html shows them
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from pipeline.split import make_split
+from preprocess.common.config import Config, Train
+from preprocess.common.errors import RunError, StoreError
+from preprocess.common.files import digest, read_json, write_json, written_aside
+from preprocess.store import Store, current_store, open_store
+
+FORMAT = 1
+PINNED_VERSIONS = ("keras", "numpy", "pillow", "tensorflow")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training run, opened."""
+
+    path: Path
+    pins: dict[str, Any]
+
+    @cached_property
+    def settings(self) -> Train:
+        """The settings of the model and its training."""
+        return Train.model_validate(self.pins["settings"]["train"])
+
+    @cached_property
+    def store(self) -> Store:
+        """The store it was trained from. Raises RunError where that is gone."""
+        path = (self.path / self.pins["store"]).resolve()
+        try:
+            return open_store(path)
+        except StoreError:
+            raise RunError(f"{self.path} needs the store {path}, which is gone; build it again") from None
+
+    @property
+    def store_size(self) -> int:
+        """The stored size in pixels from which its pictures are read."""
+        sizes: list[int] = self.pins["preprocess"]["sizes"]
+        return min(size for size in sizes if size >= self.settings.size)
+
+    @cached_property
+    def split(self) -> pl.DataFrame:
+        """Row, key, artist, label, style and side of every row of the store."""
+        return pl.read_parquet(self.path / "split.parquet")
+
+    @property
+    def finished(self) -> bool:
+        """Whether training has ended and the model is there."""
+        return (self.path / "finished.json").exists()
+
+    def log(self, line: dict[str, Any]) -> None:
+        """Append one line to log.jsonl."""
+        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Return the lines of log.jsonl in order of their steps; of lines for one step, the last written."""
+        path = self.path / "log.jsonl"
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
+        whole = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [line for _, line in sorted({line["step"]: line for line in whole}.items())]
+
+
+def settings_of(config: Config) -> dict[str, Any]:
+    """Return the settings that decide what is learned."""
+    pipeline = config.pipeline.model_dump(include={"stream", "paintings_per_artist"})
+    return {"split": config.split.model_dump(), "pipeline": pipeline, "train": config.train.model_dump()}
+
+
+def run_path(config: Config, store: Store) -> Path:
+    """Return where the run of these settings on this store is kept."""
+    name = digest([store.fingerprint, settings_of(config)])[:8]
+    return config.runs / f"{config.collection}-{name}"
+
+
+def open_run(path: Path) -> Run:
+    """Open an existing run directory. Raises RunError."""
+    try:
+        pins = read_json(path / "run.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunError(f"{path} is not a run directory; train one with 'make train'") from None
+    except ValueError:
+        raise RunError(f"{path / 'run.json'} is damaged; train again in another folder") from None
+    if pins.get("format") != FORMAT:
+        raise RunError(f"{path} was made by another version of this program; train again")
+    return Run(path, pins)
+
+
+def make_run(config: Config, path: Path | None) -> Run:
+    """Open the run of the current store and settings, creating it if need be; `path` overrides its place.
+
+    Raises RunError where `path` belongs to another store or other settings.
+    """
+    store = current_store(config.store_folder)
+    path = path or run_path(config, store)
+    if not (path / "run.json").exists():
+        split = make_split(store, config)
+        path.mkdir(parents=True, exist_ok=True)
+        with written_aside(path / "split.parquet") as aside:
+            split.write_parquet(aside)
+        versions = {name: version(name) for name in PINNED_VERSIONS}
+        pins = {
+            "format": FORMAT, "store": os.path.relpath(store.path, path), "fingerprint": store.fingerprint,
+            "settings": settings_of(config), "versions": versions,
+            "preprocess": {name: store.seal["inputs"][name] for name in ("sizes", "square", "max_megapixels")},
+        }  # fmt: skip
+        write_json(path / "run.json", pins)
+    run = open_run(path)
+    if run.pins["fingerprint"] != store.fingerprint:
+        raise RunError(f"{path} belongs to store {run.pins['fingerprint'][:12]}, not to {config.collection}'s current one, "
+                       f"{store.fingerprint[:12]}; name another folder with --run")  # fmt: skip
+    wanted = settings_of(config)
+    for section, values in wanted.items():
+        for key, value in values.items():
+            trained = run.pins["settings"][section].get(key)
+            if trained != value:
+                raise RunError(f"{path} was trained with {section}.{key} = {trained!r}, not {value!r}; "
+                               "name another folder with --run")  # fmt: skip
+    return run
+
+
+def finished_run(config: Config, path: Path | None) -> Run:
+    """Open the finished run of the current store and settings, or the one at `path`. Raises RunError."""
+    if path is None:
+        path = run_path(config, current_store(config.store_folder))
+    run = open_run(path)
+    if not run.finished:
+        raise RunError(f"{path} has not finished training; run 'make train', which goes on where it stopped")
+    return run

@@ -1,0 +1,64 @@
+"""The two sides of validation, seen and unseen artists: their pairs, drawn once, and how well a network tells them."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from pipeline.reader import Reader
+from pipeline.split import VALIDATION, can_pair
+from pipeline.streams import PairList, evaluation_pairs
+from train.metrics import auc, clusters_of, intervals
+from train.model import PairNetwork
+from train.predict import embed_rows, score_pairs
+from train.run import Run
+
+RESAMPLES, CONFIDENCE = 200, 0.95
+
+
+def side_rows(run: Run, side: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the rows [n], ascending, and labels [n] of one side of a run's split."""
+    part = run.split.filter(pl.col("side") == side)
+    return part["row"].to_numpy().astype(np.int64), part["label"].to_numpy()
+
+
+def side_pairs(run: Run, side: str, most: int) -> PairList:
+    """Return the pairs on which a side of a run is measured; the same ones each time."""
+    return evaluation_pairs(*side_rows(run, side), most, run.pins["settings"]["split"]["seed"])
+
+
+class Validation:
+    """Measures a network during training, on the same pairs each time."""
+
+    def __init__(self, run: Run, reader: Reader, most_pairs: int) -> None:
+        self.run, self.reader = run, reader
+        self.sides = [side for side in VALIDATION if can_pair(run.split, side)]
+        self.pairs = {side: side_pairs(run, side, most_pairs) for side in self.sides}
+
+    def scores(self, network: PairNetwork) -> dict[str, NDArray[np.float64]]:
+        """Return the scores [m] of each side's pairs."""
+        found = {}
+        for side, pairs in self.pairs.items():
+            rows = side_rows(self.run, side)[0]
+            embeddings = embed_rows(network, self.reader, rows, None)
+            found[side] = score_pairs(network, self.run.settings.loss, rows, embeddings, pairs)
+        return found
+
+    def measure(self, network: PairNetwork) -> dict[str, float]:
+        """Return the AUC of each side, named auc_<side>."""
+        return {f"auc_{side}": auc(self.pairs[side].same, scores) for side, scores in self.scores(network).items()}
+
+    def headline(self, line: dict[str, Any]) -> float:
+        """Return the AUC that matters most in a line of the log: of unseen artists where there are any."""
+        return float(line[f"auc_{self.sides[-1]}"])
+
+    def with_intervals(self, network: PairNetwork) -> dict[str, dict[str, float]]:
+        """Return value, low and high of the AUC of each side."""
+        labels = self.run.split["label"].to_numpy()
+        found = {}
+        for side, scores in self.scores(network).items():
+            pairs = self.pairs[side]
+            clusters = clusters_of(pairs, labels, side)
+            found[side] = intervals({"auc": auc}, pairs.same, scores, clusters, RESAMPLES, CONFIDENCE)["auc"]
+        return found
