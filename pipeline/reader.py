@@ -23,10 +23,10 @@ class Reader:
         self.size = store.size_for(size)
         self.stored = store.rows["status"].to_numpy() == STORED
         path = store.path / array_name(self.size)
+        # A missing chunk is an error: by default it would be read as black.
+        spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}, "fill_missing_data_reads": False}
         try:
-            self.array = ts.open(
-                {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}}, read=True
-            ).result()
+            self.array = ts.open(spec, read=True).result()
         except ValueError as error:
             raise StoreError(f"{path} cannot be opened: {first_line(error)}; run 'make check-store'") from None
 

@@ -1,4 +1,4 @@
-"""Streams of row numbers. Batch k is a function of (settings, seed, k) and of nothing else; no pixel is touched here."""
+"""Streams of row numbers. Batch k is a function of (settings, seed, k), nothing else; no pixel is touched here."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

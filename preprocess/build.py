@@ -5,7 +5,8 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,32 @@ import zarr
 
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError, UnreadablePicture
-from preprocess.common.files import digest, exclusive, fsync_file, fsync_folder, read_json, sha256_file, write_json, written_aside
+from preprocess.common.files import (
+    ASIDE,
+    digest,
+    exclusive,
+    fsync_file,
+    fsync_folder,
+    read_json,
+    sha256_file,
+    write_json,
+    write_parquet,
+)
 from preprocess.common.progress import Progress
 from preprocess.images import make_squares
 from preprocess.manifest import manifest_digest
-from preprocess.shard import Job, build_shard
+from preprocess.shard import FOUND, Job, build_shard
 from preprocess.sources import Source, make_source
 from preprocess.store import FORMAT, ROWS, SEAL, STORED, Store, create_arrays, find_store, point_to
 
 SHARDS_IN_FLIGHT_PER_WORKER = 2
 """One being built, one waiting: workers never idle, and memory stays that of a few shards."""
+TRIES = 2
+"""For a shard whose worker process dies: a second one, as the fault may have been another's hunger for memory."""
 SAMPLED_FOR_ESTIMATE = 8
-RECORDS, BUILDING = "records", "building"
+BYTES_AROUND_CHUNK = 20
+"""A CRC-32C, and an entry in the shard's index."""
+RECORDS, BUILDING, STARTED = "records", "building", "started.json"
 
 
 def build_store(config: Config, manifest: pl.DataFrame) -> Store:
@@ -35,13 +50,11 @@ def build_store(config: Config, manifest: pl.DataFrame) -> Store:
     """
     source = make_source(config)
     inputs = store_inputs(config, manifest, source)
+    folder = config.store_folder / f"{BUILDING}-{digest([inputs, recipe()])[:16]}"
     with exclusive(config.store_folder, StoreError):
-        store = find_store(config.store_folder, inputs)
-        if store is None:
-            workers = config.preprocess.workers or os.cpu_count() or 1
-            announce_cost(config, manifest, source, workers)
-            store = build(config, manifest, source, inputs, workers)
+        store = find_store(config.store_folder, inputs) or build(config, manifest, source, inputs, folder)
         point_to(store)
+        shutil.rmtree(folder, ignore_errors=True)
     return store
 
 
@@ -51,68 +64,89 @@ def store_inputs(config: Config, manifest: pl.DataFrame, source: Source) -> dict
     return settings | {"manifest": manifest_digest(manifest), "hashes_meaningful": source.hashes_meaningful}
 
 
-def announce_cost(config: Config, manifest: pl.DataFrame, source: Source, workers: int) -> None:
-    """Print the disk and the time the store will need. Raises StoreError where the disk is too small."""
-    settings = config.preprocess
-    disk = len(manifest) * sum(size * size * 3 + 20 for size in settings.sizes)
-    free = shutil.disk_usage(config.store_folder).free
-    readable = manifest.filter(pl.col("problem").is_null())
-    step = max(1, len(readable) // SAMPLED_FOR_ESTIMATE)
-    started = time.monotonic()
-    for key in readable["key"].gather_every(step)[:SAMPLED_FOR_ESTIMATE]:
-        try:
-            with source.open(key) as image:
-                make_squares(image, settings.sizes, settings.square, settings.max_megapixels)
-        except UnreadablePicture:
-            continue
-    seconds = (time.monotonic() - started) / SAMPLED_FOR_ESTIMATE * len(readable) / workers
-    print(
-        f"store: {len(manifest)} pictures at {settings.sizes} px need {disk / 1e9:.2f} GB of {free / 1e9:.0f} GB free, and about "
-        f"{seconds / 60:.1f} minutes with {workers} workers (estimated from {SAMPLED_FOR_ESTIMATE} pictures)",
-        file=sys.stderr,
-    )
-    if disk > free:
-        raise StoreError(f"{config.store_folder} has {free / 1e9:.2f} GB free and the store needs {disk / 1e9:.2f}; "
-                         "free some space, set fewer preprocess.sizes, or another folder in stores")  # fmt: skip
-
-
-def build(config: Config, manifest: pl.DataFrame, source: Source, inputs: dict[str, Any], workers: int) -> Store:
-    """Build all shards that have no record yet, then seal."""
-    folder = config.store_folder / f"{BUILDING}-{digest([inputs, recipe()])[:16]}"
+def build(config: Config, manifest: pl.DataFrame, source: Source, inputs: dict[str, Any], folder: Path) -> Store:
+    """Build in `folder` all shards that have no record yet, then seal."""
     store = folder / "store"
     settings = config.preprocess
-    if not (folder / "started.json").exists():
+    if not (folder / STARTED).exists() or not store.exists():  # none: a kill came between sealing and tidying up
+        shutil.rmtree(folder, ignore_errors=True)
         create_arrays(store, len(manifest), settings.sizes, settings.rows_per_shard)
-        write_json(folder / "started.json", {"inputs": inputs, "recipe": recipe()})
+        write_json(folder / STARTED, {"inputs": inputs, "recipe": recipe()})
+    for half_written in folder.rglob(f"{ASIDE}*"):  # by a run that was killed; the seal would list it
+        half_written.unlink()
+    how = tuple(settings.sizes), settings.square, settings.max_megapixels
     jobs = [
-        Job(source, store, folder / RECORDS / f"{shard:06d}.json", shard, tuple(part.select("key", "problem").iter_rows()),
-            tuple(settings.sizes), settings.square, settings.max_megapixels)
+        Job(
+            source,
+            store,
+            folder / RECORDS / f"{shard:06d}.json",
+            tuple(part.select("key", "problem").iter_rows()),
+            *how,
+        )
         for shard, part in enumerate(manifest.iter_slices(settings.rows_per_shard))
-    ]  # fmt: skip
-    run_jobs(jobs, workers)
+    ]
+    done = [read_json(job.record) for job in jobs if job.record.exists()]
+    if missing := [job for job in jobs if not job.record.exists()]:
+        workers = settings.workers or os.cpu_count() or 1
+        announce_cost(missing, workers)
+        run_jobs(missing, workers, len(manifest), sum(record["quarantined"] for record in done))
     return seal(config.store_folder, folder, manifest, inputs, [read_json(job.record) for job in jobs])
 
 
-def run_jobs(jobs: list[Job], workers: int) -> None:
-    """Run the jobs that have no record yet on local dask processes, a few in flight at a time."""
-    waiting = iter([job for job in jobs if not job.record.exists()])
-    done = [read_json(job.record) for job in jobs if job.record.exists()]
-    failed = sum(record["quarantined"] for record in done)
-    total = sum(len(job.rows) for job in jobs)
-    with Progress("store", total, "picture", sum(len(record["rows"]) for record in done)) as progress:
-        if len(done) == len(jobs):
-            return
-        with local_cluster(min(workers, len(jobs) - len(done))) as client:
-            from distributed import as_completed
+def announce_cost(jobs: list[Job], workers: int) -> None:
+    """Print the disk and the time these jobs will need. Raises StoreError where the disk is too small."""
+    first = jobs[0]
+    count = sum(len(job.rows) for job in jobs)
+    disk = count * sum(size * size * 3 + BYTES_AROUND_CHUNK for size in first.sizes)
+    free = shutil.disk_usage(first.store).free
+    readable = [key for job in jobs for key, problem in job.rows if not problem]
+    sample = readable[:: max(1, len(readable) // SAMPLED_FOR_ESTIMATE)][:SAMPLED_FOR_ESTIMATE]
+    started = time.monotonic()
+    for key in sample:
+        with suppress(UnreadablePicture), first.source.open(key) as image:
+            make_squares(image, first.sizes, first.square, first.max_megapixels)
+    seconds = (time.monotonic() - started) / max(1, len(sample)) * len(readable) / workers
+    print(
+        f"store: {count} pictures at {list(first.sizes)} px need {disk / 1e9:.2f} GB of {free / 1e9:.0f} GB free, "
+        f"and about {seconds / 60:.1f} minutes with {workers} workers (estimated from {len(sample)} pictures)",
+        file=sys.stderr,
+    )
+    if disk > free:
+        raise StoreError(f"{first.store.parents[1]} has {free / 1e9:.2f} GB free and the store needs {disk / 1e9:.2f}; "
+                         "free some space, set fewer preprocess.sizes, or another folder in stores")  # fmt: skip
 
-            first = [job for _, job in zip(range(workers * SHARDS_IN_FLIGHT_PER_WORKER), waiting, strict=False)]
-            finished = as_completed([client.submit(build_shard, job, pure=False) for job in first])
-            for future in finished:
-                stored, quarantined = future.result()
-                failed += quarantined
-                progress.advance(stored + quarantined, f"quarantined: {failed}")
-                for job in (job for _, job in zip(range(1), waiting, strict=False)):
-                    finished.add(client.submit(build_shard, job, pure=False))
+
+def run_jobs(jobs: list[Job], workers: int, total: int, quarantined: int) -> None:
+    """Run the jobs on local dask processes, a few in flight at a time.
+
+    What is left of `total` pictures was done before, `quarantined` of them in vain.
+    """
+    from distributed import Future, KilledWorker, as_completed
+
+    waiting = iter(jobs)
+    with (
+        Progress("store", total, "picture", total - sum(len(job.rows) for job in jobs)) as progress,
+        local_cluster(min(workers, len(jobs))) as client,
+    ):
+
+        def submit_next(count: int) -> list[Future]:
+            return [
+                client.submit(build_shard, job, key=f"pictures {job.rows[0][0]!r} to {job.rows[-1][0]!r}", pure=False)
+                for job in islice(waiting, count)
+            ]
+
+        finished = as_completed(submit_next(workers * SHARDS_IN_FLIGHT_PER_WORKER))
+        for future in finished:
+            try:
+                stored, failed = future.result()
+            except KilledWorker as error:
+                raise StoreError(
+                    f"{error.task}: the worker process died {TRIES} times, out of memory or by a picture that crashes "
+                    "its decoder; set preprocess.workers or preprocess.max_megapixels lower, or remove the picture"
+                ) from None
+            quarantined += failed
+            progress.advance(stored + failed, f"quarantined: {quarantined}")
+            finished.update(submit_next(1))
 
 
 @contextmanager
@@ -121,10 +155,15 @@ def local_cluster(workers: int) -> Iterator[Any]:
     import dask
     from distributed import Client, LocalCluster
 
-    quiet = {"distributed.worker.memory.terminate": False, "distributed.logging.distributed": "error"}
+    quiet = {
+        "distributed.worker.memory.terminate": False, "distributed.logging.distributed": "error",
+        "distributed.scheduler.allowed-failures": TRIES - 1,
+    }  # fmt: skip
     with (
         dask.config.set(quiet),
-        LocalCluster(workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1", silence_logs=50) as cluster,
+        LocalCluster(
+            workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
+        ) as cluster,
         Client(cluster) as client,
     ):
         yield client
@@ -148,10 +187,9 @@ def seal(collection: Path, folder: Path, manifest: pl.DataFrame, inputs: dict[st
         "label", data=manifest["label"].to_numpy(), dimension_names=["row"], overwrite=True
     )
     assert labels.shape == (len(manifest),)
-    found = pl.DataFrame([row for record in records for row in record["rows"]], infer_schema_length=None)
+    found = pl.DataFrame([row for record in records for row in record["rows"]], FOUND)
     rows = manifest.drop("mtime_ns", "problem").with_row_index("row").hstack(found)
-    with written_aside(path / ROWS) as aside:
-        rows.write_parquet(aside)
+    write_parquet(path / ROWS, rows)
     files = {name: sha256 for record in records for name, sha256 in record["files"].items()}
     for file in path.rglob("*"):
         name = file.relative_to(path).as_posix()
@@ -164,7 +202,7 @@ def seal(collection: Path, folder: Path, manifest: pl.DataFrame, inputs: dict[st
     }  # fmt: skip
     write_json(path / SEAL, contents)
     sealed = collection / digest(contents)
+    shutil.rmtree(sealed, ignore_errors=True)  # there only if its own seal was damaged
     path.rename(sealed)
     fsync_folder(collection)
-    shutil.rmtree(folder)
     return Store(sealed, contents)

@@ -1,9 +1,13 @@
 """One picture: its header, its one decode, and the squares made from it."""
 
+import errno
 import functools
 import hashlib
 import io
+import logging
 import math
+import os
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +16,7 @@ from typing import NamedTuple
 import imagehash
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
 
 from preprocess.common.errors import UnreadablePicture
 
@@ -20,11 +24,18 @@ from preprocess.common.errors import UnreadablePicture
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "AVIF")
 # Pillow's own limit refuses real scans; `max_megapixels` decides instead, from the header.
 Image.MAX_IMAGE_PIXELS = None
+# What Pillow says of odd files is in their reason where it matters; thousands of lines on standard error help nobody.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 # A JPEG decodes cheaply at 1/2, 1/4 or 1/8; 1.5 times the size wanted leaves the resize enough to be sharp.
 DRAFT_MARGIN = 1.5
 PAD_COLOUR = (128, 128, 128)
-ORIENTATION_TAG = 0x0112
+# The machine's fault, not the picture's: such a failure ends the build, which goes on once it is repaired.
+MACHINE_ERRORS = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT}
+)
+ORIENTATION_TAG, BITS_TAG = 0x0112, 0x0102
 # EXIF 2.32, 4.6.4 A: what turns the stored pixels upright.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -52,34 +63,44 @@ class Squares(NamedTuple):
 
 
 @contextmanager
+def unreadable_explained() -> Iterator[None]:
+    """Turn whatever a decoder raises on hostile bytes into UnreadablePicture, but not a failure of the machine."""
+    try:
+        yield
+    except UnreadablePicture:
+        raise
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        raise UnreadablePicture("no such file") from None
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+            raise
+        raise UnreadablePicture(describe(error)) from None
+
+
+@contextmanager
 def open_picture(path: Path) -> Iterator[Image.Image]:
     """Open a picture file of an allowed format. Raises UnreadablePicture with the reason."""
-    try:
+    with unreadable_explained():
         image = Image.open(path, formats=FORMATS)
-    except FileNotFoundError:
-        raise UnreadablePicture("no such file") from None
-    except Exception as error:  # decoders raise what they like on hostile bytes
-        raise UnreadablePicture(describe(error)) from None
     with image:
         yield image
 
 
 def read_header(path: Path) -> Header:
     """Return format, size in pixels as stored, mode and SHA-256 of a file, reading pixels of none."""
+    sha256 = None
     try:
-        with path.open("rb") as file:
+        with unreadable_explained(), path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         with open_picture(path) as image:
             return Header(image.format, image.width, image.height, image.mode, sha256, None)
-    except FileNotFoundError:
-        return Header(None, 0, 0, None, None, "no such file")
     except UnreadablePicture as error:
         return Header(None, 0, 0, None, sha256, str(error))
 
 
 def describe(error: Exception) -> str:
     """Return a decoder's complaint as a short reason that does not depend on paths or addresses."""
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         return f"not a picture of an allowed format ({', '.join(FORMATS)})"
     return f"{type(error).__name__}: {error}"[:200]
 
@@ -91,16 +112,34 @@ def make_squares(image: Image.Image, sizes: Sequence[int], square: str, max_mega
     Raises UnreadablePicture with the reason.
     """
     megapixels = image.width * image.height / 1e6
+    if not megapixels:
+        raise UnreadablePicture("a picture without pixels")
     if megapixels > max_megapixels:
-        raise UnreadablePicture(f"{megapixels:.0f} megapixels, more than preprocess.max_megapixels = {max_megapixels:.0f}")
-    try:
+        raise UnreadablePicture(
+            f"{megapixels:.0f} megapixels, more than preprocess.max_megapixels = {max_megapixels:g}"
+        )
+    with unreadable_explained(), libtiff_muted(image):
         largest = decode_square(image, max(sizes), square)
         profile, upright = to_srgb(largest, image.info.get("icc_profile"))
         orientation = UPRIGHT.get(orientation_of(image))
-        upright = upright.transpose(orientation) if orientation else upright
-    except Exception as error:  # decoders raise what they like on hostile bytes
-        raise UnreadablePicture(describe(error)) from None
+        upright = upright if orientation is None else upright.transpose(orientation)  # one of them is 0
     return Squares({size: np.asarray(scaled(upright, size)) for size in sizes}, profile)
+
+
+@contextmanager
+def libtiff_muted(image: Image.Image) -> Iterator[None]:
+    """Send to nowhere what libtiff prints of a bad TIFF to file descriptor 2; its verdict comes as an error."""
+    if image.format != "TIFF":
+        yield
+        return
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
@@ -133,14 +172,15 @@ def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
 def resizable(image: Image.Image) -> Image.Image:
     """Return `image` in a mode whose values may be averaged: no palettes, no bits, no 16-bit integers.
 
-    Raises UnreadablePicture for floating-point pixels, whose range no format states.
+    Raises UnreadablePicture for floating-point and 32-bit pixels, whose range no format states.
     """
-    if image.mode == "F":
-        raise UnreadablePicture("floating-point pixels of unknown range")
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).clip(0, 65535).astype(np.float32)
-        return Image.fromarray(np.rint(deep / 257).astype(np.uint8))
-    if image.mode in ("P", "PA") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
+    if image.mode in ("F", "I"):
+        raise UnreadablePicture(f"{'floating-point' if image.mode == 'F' else '32-bit'} pixels of unknown range")
+    if image.mode.startswith("I;16"):
+        bits = image.tag_v2[BITS_TAG][0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16  # TIFF also has 12
+        deep = np.asarray(image).astype(np.float32)
+        return Image.fromarray(np.rint(deep * (255 / (2**bits - 1))).astype(np.uint8))
+    if image.mode in ("P", "PA", "RGBa") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
         return image.convert("RGBA")
     return image.convert("L") if image.mode == "1" else image
 

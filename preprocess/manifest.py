@@ -10,13 +10,13 @@ import polars as pl
 
 from preprocess.common.config import Config
 from preprocess.common.errors import SourceError, StoreError
-from preprocess.common.files import exclusive, written_aside
+from preprocess.common.files import exclusive, write_parquet
 from preprocess.common.progress import Progress
 from preprocess.images import Header
 from preprocess.sources import Source, make_source
 
 MEASURED = {
-    "bytes": pl.Int64, "mtime_ns": pl.Int64, "format": pl.String, "width": pl.Int32, "height": pl.Int32,
+    "bytes": pl.Int64, "mtime_ns": pl.Int64, "format": pl.String, "width": pl.Int64, "height": pl.Int64,
     "mode": pl.String, "sha256": pl.String, "problem": pl.String,
 }  # fmt: skip
 READERS = 4
@@ -41,22 +41,32 @@ def make_manifest(config: Config) -> pl.DataFrame:
         rows = source.rows()
         if not len(rows):
             raise SourceError(f"{config.source.path} holds no pictures; check source.kind and source.path")
+        if rows["artist"].n_unique() < 2:
+            raise SourceError(f"{config.source.path}: all {len(rows)} pictures are by {rows['artist'][0]!r}; "
+                              "pairs need a second artist: add one")  # fmt: skip
         path = manifest_path(config)
-        measured = measure(source, rows["key"].to_list(), known_headers(path))
+        earlier = earlier_manifest(path)
+        measured = measure(source, rows["key"].to_list(), known_headers(earlier))
         labels = rows["artist"].rank("dense").cast(pl.Int32) - 1
         manifest = rows.with_columns(labels.alias("label")).hstack(measured)
-        if not path.exists() or not pl.read_parquet(path).equals(manifest):
-            with written_aside(path) as aside:
-                manifest.write_parquet(aside)
+        if earlier is None or not earlier.equals(manifest):
+            write_parquet(path, manifest)
     return manifest
 
 
-def known_headers(path: Path) -> dict[tuple[str, int, int], tuple[object, ...]]:
+def earlier_manifest(path: Path) -> pl.DataFrame | None:
+    """Return the manifest in `path`; None where there is none, or one that is damaged: all of it can be read again."""
+    try:
+        return pl.read_parquet(path)
+    except (FileNotFoundError, pl.exceptions.PolarsError):
+        return None
+
+
+def known_headers(earlier: pl.DataFrame | None) -> dict[tuple[str, int, int], tuple[object, ...]]:
     """Return what an earlier manifest measured, by key, bytes and modification time."""
-    if not path.exists():
+    if earlier is None or not {"key", *MEASURED}.issubset(earlier.columns):
         return {}
-    earlier = pl.read_parquet(path).select("key", *MEASURED)
-    return {(row[0], row[1], row[2]): row[3:] for row in earlier.iter_rows()}
+    return {(row[0], row[1], row[2]): row[3:] for row in earlier.select("key", *MEASURED).iter_rows()}
 
 
 def measure(source: Source, keys: list[str], known: dict[tuple[str, int, int], tuple[object, ...]]) -> pl.DataFrame:

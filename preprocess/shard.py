@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import tensorstore as ts
 from numpy.typing import NDArray
 
@@ -15,7 +16,11 @@ from preprocess.sources import Source
 from preprocess.store import QUARANTINED, STORED, array_name
 
 Row = dict[str, str | float | None]
-NOTHING: Row = dict.fromkeys(("phash", "mean", "contrast", "colour", "profile"))
+FOUND = {
+    "status": pl.String, "reason": pl.String, "phash": pl.String, "mean": pl.Float64, "contrast": pl.Float64,
+    "colour": pl.Float64, "profile": pl.String,
+}  # fmt: skip
+"""The columns of rows.parquet that decoding adds."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,6 @@ class Job:
     source: Source
     store: Path
     record: Path
-    shard: int
     rows: tuple[tuple[str, str | None], ...]
     sizes: tuple[int, ...]
     square: str
@@ -39,7 +43,7 @@ def build_shard(job: Job) -> tuple[int, int]:
     stored = np.flatnonzero([row["status"] == STORED for row in rows])
     files = {}
     for size in job.sizes if len(stored) else ():
-        name = f"{array_name(size)}/c/{job.shard}/0/0/0"
+        name = f"{array_name(size)}/c/{int(job.record.stem)}/0/0/0"
         write_bytes(job.store / name, encode_shard(job.store / array_name(size), images[size], stored))
         files[name] = sha256_file(job.store / name)
     quarantined = len(rows) - len(stored)
@@ -56,7 +60,7 @@ def decode(job: Job, index: int, images: dict[int, NDArray[np.uint8]]) -> Row:
         with job.source.open(key) as image:
             squares = make_squares(image, job.sizes, job.square, job.max_megapixels)
     except UnreadablePicture as error:
-        return {"status": QUARANTINED, "reason": str(error)} | NOTHING
+        return dict.fromkeys(FOUND) | {"status": QUARANTINED, "reason": str(error)}
     for size, pixels in squares.pixels.items():
         images[size][index] = pixels
     phash = perceptual_hash(squares) if job.source.hashes_meaningful else None

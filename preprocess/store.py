@@ -1,12 +1,12 @@
 """The sealed store: a zarr group that never changes, named by the digest of all its bytes, and its CURRENT pointer.
 
-    stores/<collection>/manifest.parquet
-    stores/<collection>/CURRENT                 the fingerprint in use
-    stores/<collection>/<fingerprint>/          a zarr v3 group
-        images_256/                             uint8 [row, y, x, channel], one array per size
-        label/                                  int32 [row]
-        rows.parquet                            status, reason, perceptual hash and statistics of each row
-        seal.json                               inputs, recipe, and the SHA-256 of every other file
+stores/<collection>/manifest.parquet
+stores/<collection>/CURRENT                 the fingerprint in use
+stores/<collection>/<fingerprint>/          a zarr v3 group
+    images_256/                             uint8 [row, y, x, channel], one array per size
+    label/                                  int32 [row]
+    rows.parquet                            status, reason, perceptual hash and statistics of each row
+    seal.json                               inputs, recipe, and the SHA-256 of every other file
 """
 
 from dataclasses import dataclass
@@ -104,11 +104,17 @@ def open_store(path: Path) -> Store:
 
 def current_store(folder: Path) -> Store:
     """Open the store that `folder`/CURRENT points to. Raises StoreError."""
-    try:
-        fingerprint = (folder / CURRENT).read_text().strip()
-    except FileNotFoundError:
-        raise StoreError(f"{folder} has no store yet; run 'make store'") from None
+    if not (fingerprint := pointed_to(folder)):
+        raise StoreError(f"{folder} has no store yet; run 'make store'")
     return open_store(folder / fingerprint)
+
+
+def pointed_to(folder: Path) -> str:
+    """Return the fingerprint in `folder`/CURRENT, or an empty string where there is none."""
+    try:
+        return (folder / CURRENT).read_text(encoding="utf-8", errors="replace").strip()
+    except FileNotFoundError:
+        return ""
 
 
 def find_store(folder: Path, inputs: dict[str, Any]) -> Store | None:
@@ -125,9 +131,8 @@ def find_store(folder: Path, inputs: dict[str, Any]) -> Store | None:
 
 def point_to(store: Store) -> None:
     """Make `store` the current one of its collection."""
-    pointer = store.path.parent / CURRENT
-    if not pointer.exists() or pointer.read_text().strip() != store.fingerprint:
-        write_text(pointer, store.fingerprint + "\n")
+    if pointed_to(store.path.parent) != store.fingerprint:
+        write_text(store.path.parent / CURRENT, store.fingerprint + "\n")
 
 
 def check_store(store: Store) -> list[str]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from preprocess.common.cli import as_json, main, say, verb
+from preprocess.common.cli import as_json, fail, main, say, verb
 from train.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -61,6 +61,31 @@ def report(config: "Config", path: Path | None) -> None:
     from train.run import finished_run
 
     click.echo(f"report: {write_report(finished_run(config, path))}")
+
+
+@train.command()
+@verb
+@as_json
+def status(config: "Config", machine: bool) -> None:
+    """Say how far the store and the training of the settings are."""
+    from train.status import status as look
+    from train.status import status_text
+
+    answer = look(config)
+    say(answer, machine, status_text(answer))
+
+
+@train.command()
+@verb
+def doctor(config: "Config") -> None:
+    """Check Python, packages, disk, memory, store and GPU."""
+    from train.doctor import examine
+
+    findings = examine(config)
+    for finding in findings:
+        click.echo(f"{'needs care' if finding.remedy else 'fine':<11} {finding.subject}: {finding.what}")
+    if ailing := [finding for finding in findings if finding.remedy]:
+        fail("; ".join(f"{finding.subject}: {finding.remedy}" for finding in ailing))
 
 
 @train.command()

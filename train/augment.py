@@ -7,7 +7,6 @@ import numpy as np
 from keras import ops
 from numpy.typing import NDArray
 
-
 DRAWN = ("mirror", "zoom", "shift_x", "shift_y", "angle", "brightness", "contrast", "saturation")
 
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -23,8 +22,8 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
     },
     "none": {name: (value, value) for name, value in zip(DRAWN, (0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0), strict=True)},
 }  # fmt: skip
-"""Ranges by kind: mirror is the chance times two (values above 0.5 mirror); zoom the share of the side that stays in view;
-shifts in units of what the zoom leaves out; angle in radians; brightness in units of the full range; the rest factors."""
+"""Ranges by kind. Values of mirror above 0.5 mirror the picture; zoom is the share of the side that stays in view; shifts
+are in units of what the zoom leaves out; angle in radians; brightness in units of the full range; the rest factors."""
 
 AROUND = 0.1
 """How far a picture may shift, in shares of its side, where the zoom leaves nothing out."""

@@ -44,7 +44,8 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
             pl.concat(tables).write_parquet(aside)
         write_json(run.path / "calibration.json", calibration.as_json())
         metrics = {
-            "inputs": inputs, "sides": sides, "confidence": config.evaluate.confidence, "resamples": config.evaluate.bootstrap,
+            "inputs": inputs, "sides": sides, "confidence": config.evaluate.confidence,
+            "resamples": config.evaluate.bootstrap,
         }  # fmt: skip
         write_json(path, metrics)
     return metrics

@@ -16,7 +16,7 @@ from preprocess.common.progress import Progress
 from train.augment import drawer
 from train.checkpoint import load_latest, numbered, save_checkpoint, save_variables
 from train.losses import make_loss
-from train.model import PairNetwork
+from train.model import PairNetwork, centre
 from train.predict import build_network
 from train.run import Run
 from train.validation import Validation, side_rows
@@ -36,6 +36,8 @@ def fit(run: Run, prefetch: int, evaluation_pairs: int) -> None:
         validation = Validation(run, reader, evaluation_pairs)
         checkpoints = run.path / "checkpoints"
         step = load_latest(checkpoints, network)
+        if step == 0:
+            centre(network, reader.read(make_stream(run).batch(0).rows))
         curves = tf.summary.create_file_writer(str(run.path / "tensorboard"))
         with Progress("train", settings.steps, "step", step) as progress:
             while step < settings.steps:
@@ -44,7 +46,7 @@ def fit(run: Run, prefetch: int, evaluation_pairs: int) -> None:
                 step = stop
                 line |= validation.measure(network)
                 progress.note = f"loss {line['loss']:.4f}, validation AUC {validation.headline(line):.4f}"
-                # The checkpoint comes last: after a kill between the two, the chunk is done again and its line replaced.
+                # The checkpoint comes last: after a kill before it, the chunk is done again and its line replaced.
                 run.log(line)
                 draw_curves(curves, line)
                 save_checkpoint(checkpoints, step, network)

@@ -6,10 +6,9 @@ from typing import Any
 import keras
 from keras import ops
 
-INITIAL_SCALE = 10.0
-INITIAL_BIAS = -5.0
-"""A pair at a cosine of one half starts undecided. An untrained network puts all pictures near one point, where
-this bias says "same" of every pair, and the different ones push it apart at once; at -10 it would stay there, collapsed."""
+INITIAL_SCALE = 5.0
+INITIAL_BIAS = -2.0
+"""A pair at a cosine of 0.4 starts undecided; unrelated pairs start at 0, once the embeddings are centred."""
 MARGIN = 1.0
 EPSILON = 1e-9
 """Inside the root of a distance, whose slope at zero is infinite."""

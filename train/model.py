@@ -89,6 +89,17 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         return self.verifier(left, right)
 
 
+def centre(network: PairNetwork, pictures: Any) -> None:
+    """Shift the embeddings so that those of `pictures`, uint8 [n, stored, stored, 3], average zero before they are scaled.
+
+    An untrained network puts all pictures near one point, from where some runs never leave: every cosine is one, every
+    output the same. From a data-dependent start (Salimans and Kingma 2016) pairs differ from the first step.
+    """
+    last = network.embedder.get_layer("embedding")
+    outputs = keras.Model(network.embedder.input, last.output)(resized(pictures, network.picture_size))
+    last.bias.assign(last.bias - ops.mean(outputs, axis=0))
+
+
 def resized(images: Any, size: int) -> Any:
     """Return uint8 [n, stored, stored, 3] as float32 [n, size, size, 3], 0 to 255, resized on the device."""
     images = ops.cast(images, "float32")

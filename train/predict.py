@@ -34,9 +34,8 @@ def build_network(run: Run) -> PairNetwork:
     keras.utils.set_random_seed(run.settings.seed)
     network = PairNetwork(run.settings)
     size = run.settings.size
-    network({
-        "images": np.zeros((2, size, size, 3), np.uint8), "left": np.array([0], np.int32), "right": np.array([1], np.int32),
-    })  # fmt: skip
+    first, second = np.array([0], np.int32), np.array([1], np.int32)
+    network({"images": np.zeros((2, size, size, 3), np.uint8), "left": first, "right": second})
     return network
 
 

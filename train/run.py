@@ -130,8 +130,9 @@ def make_run(config: Config, path: Path | None) -> Run:
         write_json(path / "run.json", pins)
     run = open_run(path)
     if run.pins["fingerprint"] != store.fingerprint:
-        raise RunError(f"{path} belongs to store {run.pins['fingerprint'][:12]}, not to {config.collection}'s current one, "
-                       f"{store.fingerprint[:12]}; name another folder with --run")  # fmt: skip
+        pinned, current = run.pins["fingerprint"][:12], store.fingerprint[:12]
+        raise RunError(f"{path} belongs to store {pinned}, not to {config.collection}'s current one, {current}; "
+                       "name another folder with --run")  # fmt: skip
     wanted = settings_of(config)
     for section, values in wanted.items():
         for key, value in values.items():

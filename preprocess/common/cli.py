@@ -20,6 +20,11 @@ DISK_ERRORS = {
     errno.EACCES: "no permission; change its owner or mode, or choose another folder in config.yaml",
     errno.EPERM: "not permitted; change its owner or mode, or choose another folder in config.yaml",
     errno.EROFS: "the file system is read-only; choose another folder in config.yaml",
+    errno.EIO: "the disk cannot read or write; check it and run again: what is done is kept",
+    errno.EMFILE: "too many open files; raise the limit with 'ulimit -n' and run again: what is done is kept",
+    errno.EEXIST: "exists and is no folder; move it away, or choose another folder in config.yaml",
+    errno.ENOTDIR: "is no folder, or lies below something that is none; choose another folder in config.yaml",
+    errno.EISDIR: "is a folder where a file was expected; move it away, or name another",
 }
 
 
@@ -28,7 +33,9 @@ def verb(function: Verb) -> Verb:
 
     @click.option("--config", "config_path", type=click.Path(path_type=Path), default=Path("config.yaml"),
                   show_default=True, help="The configuration file.")  # fmt: skip
-    @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting, e.g. train.batch=256.")
+    @click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting, e.g. train.batch=256."
+    )
     @functools.wraps(function)
     def wrapped(config_path: Path, overrides: tuple[str, ...], **options: Any) -> Any:
         from preprocess.common.config import load_config

@@ -1,13 +1,14 @@
 """One strict schema for all of `config.yaml`: every command checks the whole file before it does anything."""
 
 import difflib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from preprocess.common.errors import ConfigError
 
@@ -47,12 +48,13 @@ class Preprocess(Section):
     max_megapixels: float = Field(400.0, gt=0, description="larger pictures are quarantined")
     workers: int = Field(0, ge=0, description="processes; 0 means one per core")
 
-    @model_validator(mode="after")
-    def sizes_differ(self) -> Self:
+    @field_validator("sizes")
+    @classmethod
+    def sizes_differ(cls, sizes: list[int]) -> list[int]:
         """Refuse a size given twice."""
-        if len(set(self.sizes)) != len(self.sizes):
-            raise ValueError("each size may be given once")
-        return self
+        if len(set(sizes)) != len(sizes):
+            raise ValueError("should name each size once")
+        return sizes
 
 
 class Split(Section):
@@ -118,16 +120,20 @@ class Config(Section):
         """Refuse settings that are possible one by one but not together."""
         if max(self.preprocess.sizes) < self.train.size:
             raise ValueError(
-                f"train.size must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {self.train.size}"
+                "train.size must not exceed the largest of preprocess.sizes "
+                f"{self.preprocess.sizes}, got {self.train.size}"
             )
         if self.split.validation_artists + self.split.test_artists > 0.8:
-            raise ValueError("split.validation_artists + split.test_artists must leave a fifth of the artists to train on")
+            raise ValueError(
+                "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
+                f"got {self.split.validation_artists} + {self.split.test_artists}"
+            )
         return self
 
     @property
     def collection(self) -> str:
         """The name under which this source's manifest, stores and runs are kept: the last part of its path."""
-        return self.source.path.name
+        return Path(os.path.normpath(self.source.path)).name  # "..", taken as a name, would leave `stores`
 
     @property
     def store_folder(self) -> Path:
@@ -142,14 +148,19 @@ class StrictLoader(yaml.SafeLoader):
         """Build a dictionary, refusing a key that stands twice."""
         seen: set[str] = set()
         for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if not isinstance(key.value, str):
+                raise ConfigError(f"the key in line {line} is no word")
             if key.value in seen:
-                raise ConfigError(f"key {key.value!r} stands twice, again in line {key.start_mark.line + 1}; remove one")
+                raise ConfigError(f"key {key.value!r} stands twice, again in line {line}; remove one")
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
 # YAML 1.1, which PyYAML implements, wants a dot in floats; YAML 1.2 and everybody else do not.
-StrictLoader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789"))
+StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
+)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -157,7 +168,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
     Raises ConfigError naming the file or the dotted key, and the remedy.
     """
-    values = parse_yaml(path)
+    values = read_yaml(path)
     for override in overrides:
         set_dotted(values, override)
     try:
@@ -167,14 +178,24 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return relative_to(config, path.resolve().parent)
 
 
-def parse_yaml(path: Path) -> dict[str, Any]:
+def parse_yaml(text: str) -> Any:
+    """Return the value of a YAML document. Raises ConfigError saying what is wrong with it."""
+    try:
+        return yaml.load(text, StrictLoader)  # noqa: S506 - derived from SafeLoader
+    except ConfigError:
+        raise
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: the 45th of March
+        raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in the YAML file `path`."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), StrictLoader)  # noqa: S506 - derived from SafeLoader
+        values = parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path} does not exist; name a configuration file with --config") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not YAML: {error}") from None
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     if values is None:
@@ -191,14 +212,15 @@ def set_dotted(values: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set takes key=value such as train.batch=256, got {override!r}")
     for section in sections:
-        values[section] = values.get(section) or {}
+        if values.get(section) is None:
+            values[section] = {}
         values = values[section]
         if not isinstance(values, dict):
             raise ConfigError(f"--set {dotted}: {section!r} is not a section")
     try:
-        values[key] = yaml.load(text, StrictLoader)  # noqa: S506 - derived from SafeLoader
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {dotted}: {text!r} is not a YAML value") from None
+        values[key] = parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"--set {override}: {error}") from None
 
 
 def explain(problem: dict[str, Any]) -> str:
@@ -209,10 +231,14 @@ def explain(problem: dict[str, Any]) -> str:
         close = difflib.get_close_matches(location[-1], known_keys(location[:-1]), n=1)
         hint = f"did you mean {'.'.join([*location[:-1], close[0]])!r}?" if close else "remove it"
         return f"unknown key {dotted!r}; {hint}"
-    wanted = problem["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-    if problem["type"] == "value_error":
-        return f"{dotted}: {wanted}" if dotted else str(wanted)
-    return f"{dotted} should be {wanted}, got {problem['input']!r}"
+    message = str(problem["msg"])
+    if not dotted:  # settings that do not agree; the message names them
+        return message.removeprefix("Value error, ")
+    if problem["type"] == "model_type":
+        message = "should be a section, with its settings indented below it"
+    for prefix in ("Value error, ", "Input ", "List "):
+        message = message.removeprefix(prefix)
+    return f"{dotted} {message}, got {problem['input']!r}"
 
 
 def known_keys(section: Sequence[str]) -> list[str]:
@@ -227,6 +253,4 @@ def relative_to(config: Config, folder: Path) -> Config:
     """Return `config` with its paths made absolute, starting at `folder`."""
     table = config.source.table and folder / config.source.table
     source = config.source.model_copy(update={"path": folder / config.source.path, "table": table})
-    return config.model_copy(
-        update={"source": source, "stores": folder / config.stores, "runs": folder / config.runs}
-    )
+    return config.model_copy(update={"source": source, "stores": folder / config.stores, "runs": folder / config.runs})

@@ -17,7 +17,7 @@ class StoreError(UserError):
     """The store is missing, damaged, in use, or was made from something else."""
 
 
-class QuarantinedRow(StoreError, LookupError):
+class QuarantinedRow(StoreError, LookupError):  # noqa: N818 - named for what it is about
     """A row was asked for whose picture could not be stored; the message carries the reason."""
 
 
@@ -29,5 +29,5 @@ class RunError(UserError):
     """The run directory is in use, unfinished, or belongs to another store or other settings."""
 
 
-class UnreadablePicture(Exception):
+class UnreadablePicture(Exception):  # noqa: N818 - named for what it is about
     """A picture that cannot be stored; the message is the reason recorded with its row in quarantine."""

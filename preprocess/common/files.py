@@ -1,6 +1,7 @@
 """Durable files: written aside, flushed to disk, renamed. A kill at any moment leaves the old file or the new one."""
 
 import hashlib
+import io
 import json
 import os
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 from filelock import FileLock, Timeout
 
 from preprocess.common.errors import UserError
@@ -34,7 +36,7 @@ def fsync_folder(folder: Path) -> None:
 def written_aside(path: Path) -> Iterator[Path]:
     """Yield a neighbouring path to write to; on success it is fsynced and takes the place of `path`.
 
-    Raises whatever the writer raises, after removing the file that was written aside.
+    Raises whatever the writer raises, after removing the file that was written aside; an OSError names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{ASIDE}{os.getpid()}-{path.name}")
@@ -42,6 +44,9 @@ def written_aside(path: Path) -> Iterator[Path]:
         yield aside
         fsync_file(aside)
         aside.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # a full disk is reported without one
+        raise
     finally:
         aside.unlink(missing_ok=True)
     fsync_folder(path.parent)
@@ -61,6 +66,13 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: object) -> None:
     """Write `value` to `path` as indented JSON with sorted keys, durably."""
     write_text(path, json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def write_parquet(path: Path, table: pl.DataFrame) -> None:
+    """Write `table` to `path`, durably; through Python, as polars would not raise OSError on a full disk."""
+    buffer = io.BytesIO()
+    table.write_parquet(buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_json(path: Path) -> Any:

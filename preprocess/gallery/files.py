@@ -27,7 +27,7 @@ _hand = cache(make_hand)
 def _jpeg(image: Image.Image, rng: np.random.Generator, **options: Any) -> bytes:
     """Return `image` as JPEG: baseline or progressive, 4:2:0 or 4:4:4, of some quality."""
     chosen = {
-        "quality": int(rng.integers(72, 93)), "progressive": bool(rng.random() < 0.3),
+        "quality": int(rng.integers(70, 92)), "progressive": bool(rng.random() < 0.3),
         "subsampling": "4:2:0" if rng.random() < 0.7 else "4:4:4",
     }  # fmt: skip
     out = io.BytesIO()

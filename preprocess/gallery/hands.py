@@ -115,7 +115,7 @@ STYLES: dict[str, tuple[Recipe, Span, Span]] = {  # passes, softening, relief
         (("all", {**WASH, "tight": (0.8, 1), "drift": (0.0, 0.03)}), ("all", {"cover": (1, 1.5), "width": (0.04, 0.08),
           "length": (2, 4), "tight": (0.8, 1), "drift": (0, 0.03), "hairs": (1, 2)}),
          ("edges", {"cover": (1, 2.2), "width": (0.014, 0.034), "length": (4, 8), "slant": (0, 0), "follow": (1, 1),
-          "swirl": (0, 0), "jitter": (0, 0.1), "curve": (0, 0), "tint": (-0.95, -0.5), "tight": (0, 0)})),
+          "swirl": (0, 0), "jitter": (0, 0.1), "curve": (0, 0), "tint": (-0.95, -0.3), "tight": (0, 0), "accent": (-0.6, 0.8)})),
         (0, 0), (0.1, 0.5),
     ),
     "Tonalism": (
@@ -127,7 +127,7 @@ STYLES: dict[str, tuple[Recipe, Span, Span]] = {  # passes, softening, relief
         (("all", {**WASH, "taper": (0, 0)}), ("all", {"cover": (0.8, 1.5), "width": (0.06, 0.12), "length": (1, 2.5),
           "cross": (0.1, 0.5), "taper": (0, 0.4), "curve": (0, 0), "hairs": (1, 1), "drift": (0.06, 0.16),
           "swirl": (0, 0.2)}), ("edges", {"cover": (0.2, 0.9), "width": (0.012, 0.025), "length": (6, 12),
-          "curve": (0, 0), "tint": (-0.8, -0.2), "tight": (0, 0)})),
+          "curve": (0, 0), "tint": (-0.8, 0.6), "tight": (0, 0)})),
         (0, 0), (0.2, 0.7),
     ),
     "Graphic Realism": (
@@ -180,12 +180,12 @@ def make_hand(seed: int, artist: int) -> Hand:
     finish = Finish(
         ground=rng.uniform(0, 1),
         ground_family=int(rng.integers(4)),
-        margin=rng.choice([0, 0, 0, 1]) * rng.uniform(0.03, 0.09),
+        margin=rng.choice([0, 0, 1]) * rng.uniform(0.03, 0.09),
         vignette=rng.choice([0, 0, 1, 1, -1]) * rng.uniform(0.2, 0.6),
         soft=_between(rng, soft),
         impasto=_between(rng, relief),
         weave=rng.uniform(2.5, 6),
-        weave_depth=rng.uniform(0, 6),
+        weave_depth=rng.uniform(0, 5),
     )
     layers = tuple(_layer(where, spans, angle, rng) for where, spans in recipe)
     return Hand(style, pick_habit(rng), layers, composing, finish)

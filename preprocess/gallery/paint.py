@@ -119,7 +119,7 @@ def lay(
     """Paint one pass on `canvas`, RGBA whose alpha is the height of the paint."""
     unit = min(canvas.size)
     extent = np.array(canvas.size, dtype=np.float32) / np.float32(unit)
-    scale = float(np.exp(rng.normal(0, 0.15)))
+    scale = float(np.exp(rng.normal(0, 0.1)))
     middles = scatter(layer, extent, margin, layer.width**2 * layer.length * scale**2, rng)
     middles = middles[rng.random(len(middles)) < model.at(model.chance[layer.where], middles)]
     spine = paths(layer, model, middles, scale, rng)
@@ -158,7 +158,7 @@ def finish(canvas: Image.Image, habit: Finish, size: tuple[int, int], rng: np.ra
     picture = ImageChops.multiply(picture, corners) if darken else ImageChops.screen(picture, ImageChops.invert(corners))
     turns = [np.sin(np.arange(length, dtype=np.float32) * 2 * np.pi / habit.weave) for length in size]
     threads = habit.weave_depth * turns[1][:, None] * turns[0]
-    texture = threads.astype(np.int8) + rng.integers(124, 133, threads.shape, dtype=np.uint8)
+    texture = threads.astype(np.int8) + rng.integers(125, 132, threads.shape, dtype=np.uint8)
     return ImageChops.add(
         picture.resize(size, Image.Resampling.BICUBIC), grey(Image.fromarray(texture.astype(np.uint8))), 1, -128
     )
@@ -174,7 +174,7 @@ def paint(hand: Hand, genre: str, size: tuple[int, int], rng: np.random.Generato
     fill = (*(int(part) for part in ground), RELIEF)
     canvas = Image.new("RGBA", (round(short * max(1, aspect)), round(short * max(1, 1 / aspect))), fill)
     accent = palette.colour(0.65, 3)
-    turn, stress = rng.normal(0, 0.5), rng.normal(0, 0.35)  # a picture is slanted its own way, restless or calm
+    turn, stress = rng.normal(0, 0.42), rng.normal(0, 0.3)  # a picture is slanted its own way, restless or calm
     for habit in hand.layers:
         layer = replace(habit, angle=habit.angle + turn, drift=habit.drift * np.exp(stress))
         lay(layer, model, canvas, hand.finish.margin, accent, rng)

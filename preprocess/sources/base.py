@@ -35,5 +35,6 @@ class Source(Protocol):
 
 def frame(keys: Sequence[str], artists: Sequence[str], sides: Sequence[str] | None = None) -> pl.DataFrame:
     """Return the rows of a source that knows nothing but keys, artists and perhaps sides."""
-    columns = {"key": keys, "artist": artists, "side": sides or [None] * len(keys)}
-    return pl.DataFrame(columns | {name: [None] * len(keys) for name in LABELS}, dict.fromkeys(COLUMNS, pl.String))
+    unknown = [None] * len(keys)
+    columns = {"key": keys, "artist": artists, "side": sides or unknown} | dict.fromkeys(LABELS, unknown)
+    return pl.DataFrame(columns, dict.fromkeys(COLUMNS, pl.String))

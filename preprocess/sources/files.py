@@ -1,5 +1,6 @@
 """Pictures in files: one folder per artist, or a CSV table beside a folder."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,32 @@ from preprocess.common.errors import SourceError
 from preprocess.images import Header, open_picture, read_header
 from preprocess.sources.base import LABELS, frame
 
-SUFFIXES = frozenset(".jpg .jpeg .jpe .png .gif .webp .tif .tiff .bmp .jp2 .j2k .avif".split())
+LONGEST_NAME = 255
+"""Bytes in one part of a path: the limit of every file system in use."""
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".png", ".gif", ".webp", ".tif", ".tiff", ".bmp", ".jp2", ".j2k", ".avif"}
+)
+
+
+def reraise(error: OSError) -> None:
+    """Let os.walk fail where it would skip what it may not read."""
+    raise error
+
+
+def is_utf8(text: str) -> bool:
+    """Return whether a file's name, as the system gave it, is text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def is_plain(name: str) -> bool:
+    """Return whether `name` is a path downwards, in the one spelling it has in a listing."""
+    path = PurePosixPath(name)
+    whole = not path.is_absolute() and ".." not in path.parts and name == path.as_posix()
+    return whole and not set(name) & set("\\\0") and all(len(part.encode()) <= LONGEST_NAME for part in path.parts)
 
 
 class Files:
@@ -25,9 +51,18 @@ class Files:
         self.folder = folder
 
     def listed(self) -> list[str]:
-        """Return the keys of all picture files below the folder, sorted; hidden ones do not count."""
-        paths = (path.relative_to(self.folder) for path in self.folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-        return sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
+        """Return the keys of all picture files below the folder, sorted; hidden ones do not count, and links to folders
+        are not followed. Raises SourceError for a name that is not UTF-8, OSError for a folder that may not be read."""
+        keys = []
+        for folder, inside, names in os.walk(self.folder, onerror=reraise):
+            inside[:] = [name for name in inside if not name.startswith(".")]
+            for path in (Path(folder, name) for name in names if not name.startswith(".")):
+                if path.suffix.lower() in SUFFIXES:
+                    keys.append(path.relative_to(self.folder).as_posix())
+        for key in keys:
+            if not is_utf8(key):
+                raise SourceError(f"{self.folder}: the file name {os.fsencode(key)!r} is not UTF-8; rename it")
+        return sorted(keys)
 
     def stamp(self, key: str) -> tuple[int, int]:
         """See Source; (0, 0) where there is no such file."""
@@ -72,10 +107,14 @@ class Table(Files):
         """See Source. Raises SourceError naming the table and the line, column or file at fault."""
         table = self.read_table()
         for line, (name, artist) in enumerate(table.select("filename", "artist").iter_rows(), start=1):
-            if not name or not artist:
-                raise SourceError(f"{self.table}: row {line} has no {'artist' if name else 'filename'}; fill it in or remove the row")
-            if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts or "\\" in name:
-                raise SourceError(f"{self.table}: row {line} names {name!r}, which leaves the folder {self.folder}")
+            for column, value in (("filename", name), ("artist", artist)):
+                if not (value or "").strip():
+                    raise SourceError(f"{self.table}: row {line} has no {column}; fill it in or remove the row")
+            if not is_plain(name):
+                raise SourceError(
+                    f"{self.table}: row {line} names {name[:80]!r}; name a file below {self.folder}, "
+                    "with forward slashes and without '..'"
+                )
         names = table["filename"]
         if twice := names.filter(names.is_duplicated()).to_list():
             raise SourceError(f"{self.table}: {twice[0]!r} stands in more than one row; remove all but one")
@@ -87,17 +126,19 @@ class Table(Files):
         )  # fmt: skip
 
     def read_table(self) -> pl.DataFrame:
-        """Return the CSV table, every value a string or null."""
+        """Return the CSV table, every value a string or null, without blank lines."""
+        if not self.table.is_file():  # polars would read a folder's files one after the other
+            raise SourceError(f"{self.table} does not exist; put the table there, or set source.table")
         try:
-            table = pl.read_csv(self.table, infer_schema=False)
-        except FileNotFoundError:
-            raise SourceError(f"{self.table} does not exist; put the table there, or set source.table") from None
-        except (pl.exceptions.PolarsError, UnicodeDecodeError) as error:
-            raise SourceError(f"{self.table} is not a UTF-8 CSV table: {error}") from None
+            table = pl.read_csv(self.table, infer_schema=False, glob=False)
+        except pl.exceptions.PolarsError as error:
+            reason = str(error).splitlines()[0]
+            raise SourceError(f"{self.table} is not a UTF-8 CSV table: {reason}; save it as one") from None
         for column in ("filename", "artist"):
             if column not in table.columns:
-                raise SourceError(f"{self.table} has no column {column!r}; its header is {','.join(table.columns)!r}")
-        return table
+                header = ",".join(table.columns)[:200]
+                raise SourceError(f"{self.table} has no column {column!r}, only {header!r}; add it")
+        return table.filter(~pl.all_horizontal(pl.all().is_null()))
 
     def check_match(self, names: Sequence[str]) -> None:
         """Refuse rows without a file and files without a row."""

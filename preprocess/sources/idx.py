@@ -40,7 +40,9 @@ class Idx:
         for side in SIDES:
             images, labels = self.side(side)
             if len(images) != len(labels):
-                raise SourceError(f"{self.folder}: {len(images)} {side} images but {len(labels)} labels; fetch both files again")
+                raise SourceError(
+                    f"{self.folder}: {len(images)} {side} images but {len(labels)} labels; fetch both files again"
+                )
             keys += [f"{side}/{index}" for index in range(len(images))]
             artists += [str(label) for label in labels]
         return frame(keys, artists, [key.split("/")[0] for key in keys])
@@ -53,7 +55,8 @@ class Idx:
     def pixels(self, key: str) -> NDArray[np.uint8]:
         """Return the picture named `key`, uint8 [height, width]."""
         side, index = key.split("/")
-        return self.side(side)[0][int(index)]
+        picture: NDArray[np.uint8] = self.side(side)[0][int(index)]
+        return picture
 
     def stamp(self, key: str) -> tuple[int, int]:
         """See Source: the picture's own bytes, and the time of the file that holds it."""
@@ -91,14 +94,14 @@ def read_idx(path: Path) -> NDArray[np.uint8]:
             data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise SourceError(f"{path} does not exist; put the four .gz files of the collection there") from None
-    except (OSError, EOFError, zlib.error) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise SourceError(f"{path} is not a whole gzip file ({error}); fetch it again") from None
     expected = next(magic for name, magic in MAGIC.items() if path.name.endswith(name))
     dimensions = expected & 0xFF
     start = 4 + 4 * dimensions
     magic, *shape = struct.unpack(f">{1 + dimensions}I", data[:start]) if len(data) >= start else (0,)
     if magic != expected:
-        raise SourceError(f"{path} begins with {magic:#x}, not {expected:#x}: it is another kind of file; fetch it again")
+        raise SourceError(f"{path} begins with {magic:#x}, not {expected:#x}: it is another kind of file; replace it")
     if len(data) != start + math.prod(shape):
         raise SourceError(f"{path} promises {math.prod(shape)} bytes and holds {len(data) - start}; fetch it again")
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

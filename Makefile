@@ -1,0 +1,110 @@
+# Painting pairs. 'make' or 'make help' lists the targets; each brings what it needs and does only what is out of date.
+# CONFIG names the configuration, SET overrides settings: make report SET="train.steps=1200 train.seed=1"
+
+PYTHON ?= python3
+CONFIG ?= config.yaml
+SET ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+DRIVER := $(or $(wildcard /proc/driver/nvidia/version),$(shell command -v nvidia-smi 2>/dev/null))
+LOCK := $(if $(DRIVER),cuda,cpu)
+STAMP := $(VENV)/.installed-$(LOCK)
+OPTIONS := --config $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
+CODE := preprocess pipeline train tests
+IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits
+NOT_BUILT = @echo "error: make $@ is not built yet; it will come in a later version" >&2; exit 2
+
+.DEFAULT_GOAL := help
+.PHONY: help setup gallery manifest validate store split train evaluate report submit status doctor check-store \
+	bench lint format test demo clean lock digits fashion transfer classifier
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
+		do printf '  %-12s %s\n' "$$target" "$$text"; done
+
+setup: $(STAMP) ## install the locked packages into .venv, with NVIDIA's where a driver is
+
+$(STAMP): requirements/$(LOCK).txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+		{ echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --require-hashes --disable-pip-version-check -r requirements/$(LOCK).txt
+	@touch $@
+
+demo: ## the whole way on a generated gallery: paintings, store, training, calibration, report
+	@$(MAKE) --no-print-directory report SET="source.kind=gallery source.path=data/gallery $(SET)"
+
+gallery: setup ## generate the paintings of the embedded default
+	@$(PY) -m preprocess gallery $(OPTIONS)
+
+manifest: setup ## list the pictures with artist, size and checksum
+	@$(PY) -m preprocess manifest $(OPTIONS)
+
+store: setup ## square and resize every picture once, into a sealed zarr store
+	@$(PY) -m preprocess store $(OPTIONS)
+
+check-store: setup ## compare every file of the store with its seal
+	@$(PY) -m preprocess check-store $(OPTIONS)
+
+split: store ## print how paintings and artists are divided into sides
+	@$(PY) -m pipeline split $(OPTIONS)
+
+train: split ## train, from the last checkpoint if there is one
+	@$(PY) -m train fit $(OPTIONS)
+
+evaluate: train ## calibrate on validation pairs and measure on test pairs
+	@$(PY) -m train evaluate $(OPTIONS)
+
+report: evaluate ## write report.html and print where it is
+	@$(PY) -m train report $(OPTIONS)
+
+status: setup ## say how far the store and the training are
+	@$(PY) -m train status $(OPTIONS)
+
+doctor: setup ## check Python, packages, disk, memory, store and GPU
+	@$(PY) -m train doctor $(OPTIONS)
+
+digits: ## the report's digit pairs: put MNIST's four .gz files into data/mnist
+	@$(MAKE) --no-print-directory report SET="source.kind=idx source.path=data/mnist $(IDX) $(SET)"
+
+fashion: ## the report's fashion pairs: put Fashion-MNIST's four .gz files into data/fashion-mnist
+	@$(MAKE) --no-print-directory report SET="source.kind=idx source.path=data/fashion-mnist $(IDX) $(SET)"
+
+validate: ## (not built yet) judge the collection before it costs a night
+	$(NOT_BUILT)
+
+submit: ## (not built yet) write a Kaggle submission
+	$(NOT_BUILT)
+
+bench: ## (not built yet) measure each stage against its limit and its peers
+	$(NOT_BUILT)
+
+transfer: ## (not built yet) train on digits and test on fashion, and the other way
+	$(NOT_BUILT)
+
+classifier: ## (not built yet) the report's stand-alone classifiers
+	$(NOT_BUILT)
+
+lint: setup ## ruff, mypy and the import rules
+	$(VENV)/bin/ruff check $(CODE)
+	$(VENV)/bin/ruff format --check $(CODE)
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+format: setup ## format the code
+	$(VENV)/bin/ruff check --fix $(CODE)
+	$(VENV)/bin/ruff format $(CODE)
+
+test: setup ## run the tests in parallel
+	$(PY) -m pytest -n auto
+
+lock: ## renew requirements/*.txt (needs uv)
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
+		--upgrade pyproject.toml -o requirements/cpu.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
+		--upgrade --extra cuda pyproject.toml -o requirements/cuda.txt
+
+clean: ## remove caches and .venv; never data, stores or runs
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

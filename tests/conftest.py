@@ -1,0 +1,37 @@
+"""Fixtures that several test files share."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from preprocess.build import build_store
+from preprocess.common.config import Config, load_config
+from preprocess.manifest import make_manifest
+from preprocess.store import Store
+from tests.helpers import collection, write_config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real pictures and tables, which never come into the repository; skips where it is absent."""
+    folder = (ROOT / os.environ.get("PAINTINGS_DATA", "../shared/data")).resolve()
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} does not exist; set PAINTINGS_DATA to its place")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def built_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
+    """Settings of a small collection with all kinds of rows: `helpers.collection` at two sizes, five rows a shard."""
+    folder = tmp_path_factory.mktemp("built")
+    collection(folder / "pictures")
+    return load_config(write_config(folder))
+
+
+@pytest.fixture(scope="session")
+def built(built_config: Config) -> Store:
+    """The sealed store of `built_config`, to be read only."""
+    return build_store(built_config, make_manifest(built_config))

@@ -1,0 +1,147 @@
+"""Networks, losses and augmentation, on the default Keras backend."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from preprocess.common.config import Train
+from preprocess.common.errors import ConfigError
+from train.augment import DRAWN, LIMITS, augment, drawer
+from train.losses import Contrastive, DistanceVerifier, SigmoidVerifier, make_loss
+from train.model import PairNetwork, build_embedder, resized
+
+SMALL = Train(size=32, width=8, embedding=16)
+RNG = np.random.default_rng(0)
+PICTURES = RNG.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
+
+
+def values(**changes: float) -> np.ndarray:
+    """Return draws [1, 8] that change nothing but what is named."""
+    neutral = {name: LIMITS["none"][name][0] for name in DRAWN} | changes
+    return np.array([[neutral[name] for name in DRAWN]], np.float32)
+
+
+@pytest.mark.parametrize("size", [16, 33, 64])
+def test_embeddings_are_unit_vectors_at_any_size(size: int) -> None:
+    embedder = build_embedder(SMALL.model_copy(update={"size": size}))
+    out = ops.convert_to_numpy(embedder(RNG.uniform(0, 255, (3, size, size, 3)).astype(np.float32)))
+    assert out.shape == (3, 16)
+    assert np.linalg.norm(out, axis=1) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_picture_is_embedded_alike_whatever_its_neighbours() -> None:
+    embedder = build_embedder(SMALL)
+    together = ops.convert_to_numpy(embedder(PICTURES.astype(np.float32), training=True))
+    alone = ops.convert_to_numpy(embedder(PICTURES[:1].astype(np.float32), training=True))
+    assert together[:1] == pytest.approx(alone, abs=1e-5)
+
+
+def test_a_network_of_keras_applications_embeds_with_frozen_batch_norms() -> None:
+    embedder = build_embedder(SMALL.model_copy(update={"model": "MobileNetV2"}))
+    pictures = PICTURES.astype(np.float32)
+    together = ops.convert_to_numpy(embedder(pictures, training=True))
+    assert np.linalg.norm(together, axis=1) == pytest.approx(1, abs=1e-5)
+    assert ops.convert_to_numpy(embedder(pictures[:1], training=True)) == pytest.approx(together[:1], abs=1e-4)
+
+
+@pytest.mark.parametrize("model", ["MobilNet", "keras", "vgg16"])
+def test_an_unknown_model_is_refused_by_name(model: str) -> None:
+    with pytest.raises(ConfigError, match=model):
+        build_embedder(SMALL.model_copy(update={"model": model}))
+
+
+def test_the_pair_network_compares_the_rows_it_is_told_to() -> None:
+    network = PairNetwork(SMALL)
+    left, right = np.array([0, 2, 5], np.int32), np.array([1, 2, 0], np.int32)
+    out = ops.convert_to_numpy(network({"images": PICTURES, "left": left, "right": right}))
+    embeddings = ops.convert_to_numpy(network.embedder(PICTURES.astype(np.float32)))
+    cosine = (embeddings[left] * embeddings[right]).sum(axis=1)
+    scale, bias = np.exp(network.verifier.log_scale.numpy()), network.verifier.bias.numpy()
+    assert out[:, 0] == pytest.approx(scale * cosine + bias, abs=1e-4)
+    assert out[1, 0] == pytest.approx(scale + bias, abs=1e-4)
+
+
+def test_contrastive_loss_is_the_papers() -> None:
+    same, distance = np.array([[1.0], [0.0], [0.0]]), np.array([[0.5], [0.25], [1.5]])
+    found = ops.convert_to_numpy(Contrastive().call(ops.convert_to_tensor(same), ops.convert_to_tensor(distance)))
+    assert found.tolist() == [0.125, 0.28125, 0.0]
+
+
+def test_the_distance_of_a_picture_to_itself_has_a_finite_slope() -> None:
+    import tensorflow as tf
+
+    point = tf.Variable(np.full((1, 4), 0.5, np.float32))
+    with tf.GradientTape() as tape:
+        distance = DistanceVerifier()(point, tf.constant(np.full((1, 4), 0.5, np.float32)))
+    assert np.isfinite(tape.gradient(distance, point).numpy()).all()
+
+
+def test_the_sigmoid_verifier_learns_scale_and_bias() -> None:
+    verifier = SigmoidVerifier()
+    verifier(np.eye(2, dtype=np.float32), np.eye(2, dtype=np.float32))
+    assert {variable.name for variable in verifier.trainable_variables} == {"log_scale", "bias"}
+
+
+def test_weights_of_pairs_reach_the_loss() -> None:
+    network = PairNetwork(SMALL)
+    network.compile(optimizer="sgd", loss=make_loss("sigmoid"), jit_compile=False)
+    inputs = {"images": PICTURES, "left": np.array([0, 1], np.int32), "right": np.array([2, 3], np.int32)}
+    inputs["augment"] = np.repeat(values(), 6, axis=0)
+    logits = ops.convert_to_numpy(network(inputs))[:, 0].astype(np.float64)
+    losses = np.log1p(np.exp(-logits * [1, -1]))
+    found = network.test_on_batch(inputs, np.array([1.0, 0.0]), np.array([0.5, 1.5]))
+    assert float(found) == pytest.approx((losses * [0.5, 1.5]).mean(), abs=1e-4)
+
+
+def test_neutral_draws_change_nothing() -> None:
+    pictures = PICTURES.astype(np.float32)
+    out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), np.repeat(values(), 6, axis=0)))
+    assert out == pytest.approx(pictures, abs=1e-2)
+
+
+def test_mirror_mirrors() -> None:
+    pictures = PICTURES[:1].astype(np.float32)
+    out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), values(mirror=1.0)))
+    assert out == pytest.approx(pictures[:, :, ::-1], abs=1e-2)
+
+
+def test_zoom_and_shift_show_a_corner() -> None:
+    pictures = np.zeros((1, 32, 32, 3), np.float32)
+    pictures[:, :16, :16] = 200
+    out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), values(zoom=0.5, shift_x=-1, shift_y=-1)))
+    assert out.mean() == pytest.approx(200, abs=10)
+
+
+def test_brightness_contrast_and_saturation_do_what_they_say() -> None:
+    picture = ops.convert_to_tensor(np.tile(np.float32([100, 120, 140]), (1, 8, 8, 1)))
+    assert ops.convert_to_numpy(augment(picture, values(brightness=0.1)))[0, 0, 0].tolist() == pytest.approx(
+        [125.5, 145.5, 165.5]
+    )
+    assert ops.convert_to_numpy(augment(picture, values(contrast=0.5)))[0, 0, 0].tolist() == pytest.approx(
+        [110, 120, 130]
+    )
+    assert ops.convert_to_numpy(augment(picture, values(saturation=0.0)))[0, 0, 0].tolist() == pytest.approx([120] * 3)
+
+
+@pytest.mark.parametrize("kind", list(LIMITS))
+def test_draws_depend_on_seed_and_step_and_keep_their_limits(kind: str) -> None:
+    first = drawer(kind, 3)(17, 64)
+    assert np.array_equal(first, drawer(kind, 3)(17, 64))
+    for column, name in zip(first.T, DRAWN, strict=True):
+        low, high = LIMITS[kind][name]
+        assert column.min() >= low - 1e-6
+        assert column.max() <= high + 1e-6
+    if kind != "none":
+        assert not np.array_equal(first, drawer(kind, 3)(18, 64))
+        assert not np.array_equal(first, drawer(kind, 4)(17, 64))
+
+
+def test_pictures_are_resized_on_the_device() -> None:
+    out = ops.convert_to_numpy(resized(np.full((2, 64, 64, 3), 77, np.uint8), 24))
+    assert out.shape == (2, 24, 24, 3)
+    assert out == pytest.approx(77, abs=1e-3)
+
+
+def test_the_network_saves_no_picture_statistics() -> None:
+    assert not [layer for layer in build_embedder(SMALL).layers if isinstance(layer, keras.layers.BatchNormalization)]

@@ -1,0 +1,254 @@
+"""The report: whole in one file, safe to open, the same bytes for the same run, and written only when stale."""
+
+import base64
+import csv
+import io
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+from sklearn.metrics import confusion_matrix
+
+from preprocess.build import build_store
+from preprocess.common.config import Config, load_config
+from preprocess.common.errors import RunError
+from preprocess.common.files import read_json, write_json
+from preprocess.manifest import make_manifest
+from preprocess.shard import build_shard
+from train.calibrate import Calibration
+from train.evaluate import measure, table
+from train.report import PAIRS_PER_ARTIST, PAIRS_PER_GALLERY, most_confident, percent, readable, write_report
+from train.run import Run, make_run, open_run
+from train.validation import side_pairs
+
+ARTISTS, PAINTINGS = 8, 5
+TITLE = '<script>alert("{number}")</script>'
+ARTIST = '"><img src="http://example.org/{number}"> & son'
+SETTINGS = """
+source: {kind: csv, path: pictures}
+preprocess: {sizes: [16], rows_per_shard: 64}
+split: {test_artists: 0.25, validation_artists: 0.25, test_paintings: 0.4, validation_paintings: 0.2}
+train: {size: 16, steps: 40}
+evaluate: {bootstrap: 20, confidence: 0.9}
+"""
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page: its elements, in order, and its text."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str]]] = []
+        self.words: list[str] = []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, {name: value or "" for name, value in attrs}))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def values(self, *names: str) -> list[str]:
+        return [attributes[name] for _, attributes in self.elements for name in names if name in attributes]
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run directory with everything that evaluation leaves, from a network that errs now and then."""
+    folder = tmp_path_factory.mktemp("report")
+    paint(folder / "pictures")
+    (folder / "config.yaml").write_text(SETTINGS)
+    config = load_config(folder / "config.yaml")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("preprocess.build.run_jobs", lambda jobs, *_: [build_shard(job) for job in jobs])
+        build_store(config, make_manifest(config))
+    run = make_run(config, None)
+    pretend_evaluated(run, config)
+    for step in (20, 40):
+        run.log({"step": step, "loss": 1 / step, "auc_validation_unseen": 0.5 + step / 100})
+    return run.path
+
+
+def paint(folder: Path) -> None:
+    """Write pictures and their table, with names that attack the page, and one file that is no picture."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rows = [("filename", "artist", "title")]
+    for number in range(ARTISTS * PAINTINGS):
+        rows.append((f"{number}.png", ARTIST.format(number=number // PAINTINGS), TITLE.format(number=number)))
+        Image.fromarray(rng.integers(0, 256, (24, 20, 3), np.uint8)).save(folder / rows[-1][0])
+    rows.append(("broken.png", ARTIST.format(number=0), "Lost"))
+    (folder / "broken.png").write_bytes(b"<html>404</html>")
+    with (folder / "train_info.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+def pretend_evaluated(run: Run, config: Config) -> None:
+    """Write calibration.json, pairs.parquet and metrics.json as evaluate does, but with made-up scores."""
+    rng = np.random.default_rng(1)
+    calibration = Calibration(2.0, 0.0, 0.5, 100)
+    sides, tables = {}, []
+    for side in ("test_seen", "test_unseen"):
+        pairs = side_pairs(run, side, 1000)
+        scores = np.where(pairs.same, 1.4, -0.6) + rng.normal(size=len(pairs.same))
+        sides[side] = measure(run, side, pairs, calibration.probability(scores), calibration, config)
+        tables.append(table(side, pairs, scores, calibration))
+    pl.concat(tables).write_parquet(run.path / "pairs.parquet")
+    write_json(run.path / "calibration.json", calibration.as_json())
+    write_json(run.path / "metrics.json", {"inputs": "-", "sides": sides, "confidence": 0.9, "resamples": 20})
+
+
+@pytest.fixture
+def run(evaluated: Path) -> Iterator[Run]:
+    """A fresh copy of the evaluated run, beside it, so that it finds its store."""
+    copy = evaluated.with_name("copy")
+    shutil.copytree(evaluated, copy, ignore=shutil.ignore_patterns("report.html"))
+    yield open_run(copy)
+    shutil.rmtree(copy)
+
+
+@pytest.fixture(scope="module")
+def page(evaluated: Path) -> Page:
+    """The page of the evaluated run."""
+    return Page(write_report(open_run(evaluated)))
+
+
+def keep_side(run: Run, kept: str) -> None:
+    metrics = read_json(run.path / "metrics.json")
+    write_json(run.path / "metrics.json", metrics | {"sides": {kept: metrics["sides"][kept]}})
+    pairs = pl.read_parquet(run.path / "pairs.parquet")
+    pairs.filter(pl.col("side") == kept).write_parquet(run.path / "pairs.parquet")
+
+
+def test_loads_nothing_from_elsewhere(page: Page) -> None:
+    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
+    pictures = page.values("src", "srcset", "data", "poster")
+    assert len(pictures) >= 8
+    for picture in pictures:
+        kind, _, encoded = picture.partition(",")
+        assert kind == "data:image/jpeg;base64"
+        assert Image.open(io.BytesIO(base64.b64decode(encoded))).size == (16, 16)
+    assert all(link.startswith("#") for link in page.values("href", "xlink:href", "action"))
+    assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?(.)", page.source))
+    assert "@import" not in page.source
+
+
+def test_plots_do_not_share_ids(page: Page) -> None:
+    assert Counter(tag for tag, _ in page.elements)["svg"] == 6
+    ids = page.values("id")
+    assert len(set(ids)) == len(ids)
+    used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page.source))
+    assert {first or second for first, second in used} <= set(ids)
+
+
+def test_shows_names_and_titles_as_text(page: Page) -> None:
+    assert "<script" not in page.source
+    assert re.search(re.escape(TITLE).replace(r"\{number\}", r"\d+"), page.text)
+    assert re.search(re.escape(ARTIST).replace(r"\{number\}", r"\d"), page.text)
+    pictures = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert all(set(attributes) == {"class", "src", "alt"} for attributes in pictures)
+
+
+def test_says_the_figures_in_words_and_numbers(run: Run, page: Page) -> None:
+    metrics = read_json(run.path / "metrics.json")
+    pairs = pl.read_parquet(run.path / "pairs.parquet")
+    for side, opening in (("test_unseen", "never seen, the model"), ("test_seen", "learned from, it is right")):
+        value, low, high = (round(100 * metrics["sides"][side]["accuracy"][name]) for name in ("value", "low", "high"))
+        assert re.search(rf"{opening}[^.]* {value} of 100 cases \({low} to {high}\)\.", page.text)
+        assert f"{metrics['sides'][side]['auc']['value']:.3f} {metrics['sides'][side]['auc']['low']:.3f}" in page.text
+        counts = confusion_matrix(*pairs.filter(side=side).select("same", "said_same")).ravel()
+        names = ("true_negatives", "false_positives", "false_negatives", "true_positives")
+        rates = [percent(metrics["sides"][side][name]["value"]).replace("\u00a0", " ") for name in names]
+        cells = r" .*? ".join(rf"\b{count} {re.escape(rate)}" for count, rate in zip(counts, rates, strict=True))
+        assert re.search(cells, page.text)
+    assert "40 stored, 1 quarantined" in page.text
+    assert f"1 \u00d7 {run.store.rows['reason'].drop_nulls()[0]}" in page.text
+    assert run.store.fingerprint in page.text
+    assert "learning_rate: 0.002" in page.text
+
+
+def test_is_the_same_bytes_each_time(run: Run) -> None:
+    first = write_report(run).read_bytes()
+    (run.path / "report.html").unlink()
+    assert write_report(open_run(run.path)).read_bytes() == first
+
+
+def test_is_written_only_when_its_inputs_changed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_report(run)
+    written = path.stat()
+    assert write_report(run) == path
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (written.st_ino, written.st_mtime_ns)
+    metrics = read_json(run.path / "metrics.json")
+    metrics["sides"]["test_unseen"]["auc"]["value"] = 0.12345
+    write_json(run.path / "metrics.json", metrics)
+    assert "0.123" in Page(write_report(run)).text
+    monkeypatch.setattr("train.report.MADE_FROM", ("report.html.j2",))
+    before = path.stat().st_ino, path.read_bytes()
+    assert (write_report(run).stat().st_ino, path.read_bytes()) != before
+
+
+@pytest.mark.parametrize(("kept", "other"), [("seen", "unseen"), ("unseen", "seen")])
+def test_one_side_is_enough(run: Run, kept: str, other: str) -> None:
+    keep_side(run, f"test_{kept}")
+    page = Page(write_report(run))
+    assert page.text.count("of 100 cases") == 1
+    assert "the model says rightly" in page.text
+    assert f"Probabilities, {kept} artists" in page.text
+    assert f"Probabilities, {other} artists" not in page.text
+    assert f"Test pairs of {kept} artists" in page.text
+
+
+def test_survives_a_perfect_model_and_an_empty_log(run: Run) -> None:
+    pairs = pl.read_parquet(run.path / "pairs.parquet")
+    pairs.with_columns(said_same="same", probability=pl.col("same") * 1.0).write_parquet(run.path / "pairs.parquet")
+    (run.path / "log.jsonl").unlink()
+    page = Page(write_report(run))
+    assert page.text.count("There is no such pair.") == 2
+    assert Counter(tag for tag, _ in page.elements)["svg"] == 4
+
+
+def test_refuses_a_run_that_was_not_evaluated(run: Run) -> None:
+    (run.path / "metrics.json").unlink()
+    with pytest.raises(RunError, match="make evaluate"):
+        write_report(run)
+    assert not (run.path / "report.html").exists()
+
+
+@pytest.mark.parametrize("said", [True, False])
+def test_galleries_show_the_surest_and_vary(said: bool) -> None:
+    rng = np.random.default_rng(2)
+    left, right = rng.integers(0, 30, (2, 400))
+    part = pl.DataFrame({"left": left, "right": right + 30, "probability": rng.random(400), "said_same": said})
+    artists = {row: f"artist {row % 7}" for row in range(60)}
+    shown = most_confident(part, artists)
+    assert len(shown) == PAIRS_PER_GALLERY
+    probabilities = [pair["probability"] for pair in shown]
+    assert probabilities == sorted(probabilities, reverse=said)
+    assert probabilities[0] == (max if said else min)(part["probability"])
+    rows = [pair[hand] for pair in shown for hand in ("left", "right")]
+    assert len(set(rows)) == len(rows)
+    in_pairs = Counter(name for pair in shown for name in {artists[pair["left"]], artists[pair["right"]]})
+    assert max(in_pairs.values()) <= PAIRS_PER_ARTIST
+
+
+def test_words() -> None:
+    assert [readable(name) for name in ("claude-monet", "Hans-Peter Maß", "5")] == [
+        "Claude Monet",
+        "Hans-Peter Maß",
+        "5",
+    ]
+    assert [percent(share).replace("\u00a0", " ") for share in (0, 0.0004, 0.5, 0.9996, 1)] == [
+        "0.0 %", "<0.1 %", "50.0 %", ">99.9 %", "100.0 %",
+    ]  # fmt: skip

@@ -1,0 +1,60 @@
+"""How far a collection's store and training are, read from what they wrote; nothing is locked or changed."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from preprocess.build import BUILDING, RECORDS
+from preprocess.common.config import Config
+from preprocess.common.errors import StoreError
+from preprocess.store import current_store
+from train.run import open_run, run_path
+
+
+def status(config: Config) -> dict[str, Any]:
+    """Return what is known of the store and of the run of the settings, as plain values."""
+    answer: dict[str, Any] = {"building": shards_done(config.store_folder), "store": None, "run": None}
+    try:
+        store = current_store(config.store_folder)
+    except StoreError:
+        return answer
+    answer["store"] = {"path": str(store.path), "pictures": store.seal["rows"], "stored": store.seal["stored"]}
+    path = run_path(config, store)
+    if not (path / "run.json").exists():
+        return answer
+    run = open_run(path)
+    lines = run.logged()
+    last = lines[-1] if lines else {"step": 0}
+    seconds = sum(line["seconds"] for line in lines)
+    left = seconds / last["step"] * (run.settings.steps - last["step"]) if lines else None
+    answer["run"] = {
+        "path": str(path), "steps": run.settings.steps, "finished": run.finished, "seconds_left": left, "last": last,
+    }  # fmt: skip
+    return answer
+
+
+def shards_done(folder: Path) -> int | None:
+    """Return how many shards of an unfinished store are done, or None where none is being built."""
+    unfinished = sorted(folder.glob(f"{BUILDING}-*"))
+    return sum(len(list(path.glob(f"{RECORDS}/*.json"))) for path in unfinished) if unfinished else None
+
+
+def status_text(answer: dict[str, Any]) -> str:
+    """Return the status as lines for people."""
+    lines = []
+    if answer["building"] is not None:
+        lines.append(f"store: being built, {answer['building']} shards done")
+    if store := answer["store"]:
+        lines.append(f"store: {store['stored']} of {store['pictures']} pictures: {store['path']}")
+    elif answer["building"] is None:
+        lines.append("store: none yet; run 'make store'")
+    if run := answer["run"]:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in run["last"].items() if name != "step")
+        left = "finished" if run["finished"] else "time left unknown"
+        if not run["finished"] and run["seconds_left"] is not None:
+            left = f"about {timedelta(seconds=round(run['seconds_left']))} left"
+        lines.append(f"train: step {run['last']['step']} of {run['steps']}, {left}: {run['path']}")
+        lines += [f"       {figures}"] if figures else []
+    elif answer["store"]:
+        lines.append("train: no run of these settings yet; run 'make train'")
+    return "\n".join(lines)
