@@ -2,11 +2,13 @@
 
 import os
 import shutil
+import signal
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -159,14 +161,22 @@ def local_cluster(workers: int) -> Iterator[Any]:
         "distributed.worker.memory.terminate": False, "distributed.logging.distributed": "error",
         "distributed.scheduler.allowed-failures": TRIES - 1,
     }  # fmt: skip
-    with (
-        dask.config.set(quiet),
-        LocalCluster(
-            workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        yield client
+    # Workers inherit the block, so Ctrl-C reaches this process alone, which then ends them in good order. The tracker
+    # is started before, as its first start unblocks the signal (Python 3.11).
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with (
+            dask.config.set(quiet),
+            LocalCluster(
+                workers, threads_per_worker=1, dashboard_address="127.0.0.1:0", host="127.0.0.1", silence_logs=50
+            ) as cluster,
+            Client(cluster) as client,
+        ):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            yield client
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def recipe() -> dict[str, str]:

@@ -150,18 +150,19 @@ def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
     else:
         side = min(width, height) if square == "crop" else max(width, height)
         wanted = (width * size * DRAFT_MARGIN / side, height * size * DRAFT_MARGIN / side)
+    drafted = None
     if image.format in ("JPEG", "MPO"):
-        image.draft(None, (math.ceil(wanted[0]), math.ceil(wanted[1])))
+        drafted = image.draft(None, (math.ceil(wanted[0]), math.ceil(wanted[1])))
+    # Not the ratio of the sizes: those of a reduced JPEG are rounded up, which would shift the box.
+    shrink = drafted[1][2] / width if drafted else 1.0
     image.load()
     smooth = resizable(image)
-    # The box is computed in the coordinates of the whole picture: integers of the reduced one would shift it.
-    shrink_x, shrink_y = smooth.width / width, smooth.height / height
     left, top, right, bottom = 0.0, 0.0, float(width), float(height)
     if square == "crop":
         side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         right, bottom = left + side, top + side
-    box = (left * shrink_x, top * shrink_y, right * shrink_x, bottom * shrink_y)
+    box = (left * shrink, top * shrink, right * shrink, bottom * shrink)
     shape = (size, size)
     if square == "pad":
         side = max(width, height)
@@ -180,7 +181,7 @@ def resizable(image: Image.Image) -> Image.Image:
         bits = image.tag_v2[BITS_TAG][0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16  # TIFF also has 12
         deep = np.asarray(image).astype(np.float32)
         return Image.fromarray(np.rint(deep * (255 / (2**bits - 1))).astype(np.uint8))
-    if image.mode in ("P", "PA", "RGBa") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
+    if image.mode in ("P", "PA") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
         return image.convert("RGBA")
     return image.convert("L") if image.mode == "1" else image
 

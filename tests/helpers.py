@@ -12,10 +12,15 @@ from unittest import mock
 
 import numpy as np
 import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
 from preprocess.common.cli import main
+from preprocess.images import Squares, make_squares
 
+Pixels = NDArray[np.uint8]
+RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
+WHITE, GREY = (255, 255, 255), (128, 128, 128)
 ARTISTS = ("Anker, Albert", 'Émile "Le Vieux"', "八大山人", "zorn")
 QUARANTINED = {"broken.jpg": "image file is truncated", "text.png": "not a picture of an allowed format"}
 
@@ -26,6 +31,35 @@ def smooth(seed: int, width: int, height: int) -> Image.Image:
     coarse = Image.fromarray(rng.integers(0, 256, (5, 7, 3), dtype=np.uint8))
     base = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
     return Image.fromarray((base + rng.normal(0, 6, base.shape)).clip(0, 255).astype(np.uint8))
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> io.BytesIO:
+    """Return a picture as a file of a kind that Pillow can write."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    buffer.seek(0)
+    return buffer
+
+
+def squares(file: io.BytesIO, *sizes: int, square: str = "crop", most: float = 400) -> Squares:
+    """Return what make_squares makes of a file."""
+    with Image.open(file) as image:
+        return make_squares(image, sizes, square, most)
+
+
+def pixels(image: Image.Image, size: int = 32, square: str = "crop", **options: Any) -> Pixels:
+    """Return the square made of a picture that was written as a file before."""
+    return squares(encoded(image, **options), size, square=square).pixels[size]
+
+
+def near(pixel: Pixels, colour: tuple[int, int, int], most: int = 3) -> bool:
+    """Return whether no channel is further than `most` from the colour."""
+    return int(np.abs(pixel.astype(int) - colour).max()) <= most
+
+
+def psnr(left: Pixels, right: Pixels) -> float:
+    """Return the peak signal-to-noise ratio in dB."""
+    return float(10 * np.log10(255**2 / max(1e-9, float(np.mean((left.astype(float) - right) ** 2)))))
 
 
 def write_table(

@@ -120,8 +120,16 @@ def test_a_key_that_stands_twice_is_refused_with_its_line(text: str, tmp_path: P
 
 @pytest.mark.parametrize(
     "text",
-    ["train: {batch: [", "a: b: c", "\tx: 1", "train: {seed: 2024-13-45}", "seed: !!int one", "? [a, b]\n: 1", "x: !!python/object:os.system y"],
-)  # fmt: skip
+    [
+        "train: {batch: [",
+        "a: b: c",
+        "\tx: 1",
+        "train: {seed: 2024-13-45}",
+        "seed: !!int one",
+        "? [a, b]\n: 1",
+        "x: !!python/object:os.system y",
+    ],
+)
 def test_what_is_not_yaml_is_refused_with_the_file(text: str, tmp_path: Path) -> None:
     assert str(tmp_path / "config.yaml") in complaint(tmp_path, text)
 
@@ -129,7 +137,7 @@ def test_what_is_not_yaml_is_refused_with_the_file(text: str, tmp_path: Path) ->
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(b"\xff\xfe\x00x")
-    with pytest.raises(ConfigError, match="config.yaml: not YAML"):
+    with pytest.raises(ConfigError, match=r"config\.yaml: not YAML"):
         load_config(path)
 
 

@@ -51,9 +51,9 @@ def test_a_picture_has_the_bytes_of_the_file(folder: Path) -> None:
     assert source.stamp("train/2") == (35, (folder / IMAGES).stat().st_mtime_ns)
 
 
-def changed(function: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+def changed(function: Callable[[bytes], bytes]) -> Callable[[Path], object]:
     """Return what rewrites a file with its unpacked bytes changed."""
-    return lambda path: path.write_bytes(gzip.compress(function(gzip.decompress(path.read_bytes())))) and None
+    return lambda path: path.write_bytes(gzip.compress(function(gzip.decompress(path.read_bytes()))))
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_zoom_and_shift_show_a_corner() -> None:
 
 
 def test_brightness_contrast_and_saturation_do_what_they_say() -> None:
-    picture = ops.convert_to_tensor(np.tile(np.float32([100, 120, 140]), (1, 8, 8, 1)))
+    picture = ops.convert_to_tensor(np.tile(np.array([100, 120, 140], np.float32), (1, 8, 8, 1)))
     assert ops.convert_to_numpy(augment(picture, values(brightness=0.1)))[0, 0, 0].tolist() == pytest.approx(
         [125.5, 145.5, 165.5]
     )

@@ -103,11 +103,14 @@ def pretend_evaluated(run: Run, config: Config) -> None:
     for side in ("test_seen", "test_unseen"):
         pairs = side_pairs(run, side, 1000)
         scores = np.where(pairs.same, 1.4, -0.6) + rng.normal(size=len(pairs.same))
-        sides[side] = measure(run, side, pairs, calibration.probability(scores), calibration, config)
+        sides[side] = measure(run, side, pairs, scores, calibration, config)
         tables.append(table(side, pairs, scores, calibration))
     pl.concat(tables).write_parquet(run.path / "pairs.parquet")
     write_json(run.path / "calibration.json", calibration.as_json())
-    write_json(run.path / "metrics.json", {"inputs": "-", "sides": sides, "confidence": 0.9, "resamples": 20})
+    write_json(
+        run.path / "metrics.json",
+        {"inputs": "-", "sides": sides, "confidence": 0.9, "bootstrap": 20, "evaluation_pairs": 200},
+    )
 
 
 @pytest.fixture
@@ -179,6 +182,14 @@ def test_says_the_figures_in_words_and_numbers(run: Run, page: Page) -> None:
     assert "learning_rate: 0.002" in page.text
 
 
+def test_galleries_are_of_unseen_artists(run: Run, page: Page) -> None:
+    unseen = run.split.filter(side="test_unseen")
+    assert "Test pairs of unseen artists" in page.text
+    numbers = {int(number) for number in re.findall(r"&#34;(\d+)&#34;\)&lt;/script&gt;, ", page.source)}
+    assert numbers
+    assert numbers <= {int(key.split(".")[0]) for key in unseen["key"]}
+
+
 def test_is_the_same_bytes_each_time(run: Run) -> None:
     first = write_report(run).read_bytes()
     (run.path / "report.html").unlink()
@@ -227,11 +238,13 @@ def test_refuses_a_run_that_was_not_evaluated(run: Run) -> None:
 
 
 @pytest.mark.parametrize("said", [True, False])
-def test_galleries_show_the_surest_and_vary(said: bool) -> None:
+@pytest.mark.parametrize(("pictures", "names"), [(60, 7), (20, 20)])
+def test_galleries_show_the_surest_and_vary(said: bool, pictures: int, names: int) -> None:
     rng = np.random.default_rng(2)
-    left, right = rng.integers(0, 30, (2, 400))
-    part = pl.DataFrame({"left": left, "right": right + 30, "probability": rng.random(400), "said_same": said})
-    artists = {row: f"artist {row % 7}" for row in range(60)}
+    left, right = rng.integers(0, pictures // 2, (2, 400))
+    right += pictures // 2
+    part = pl.DataFrame({"left": left, "right": right, "probability": rng.random(400), "said_same": said})
+    artists = {row: f"artist {row % names}" for row in range(pictures)}
     shown = most_confident(part, artists)
     assert len(shown) == PAIRS_PER_GALLERY
     probabilities = [pair["probability"] for pair in shown]

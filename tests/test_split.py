@@ -70,7 +70,7 @@ def test_the_split_depends_on_the_seed_alone(tmp_path: Path) -> None:
 
 
 def test_a_new_artist_moves_no_painting_of_a_seen_one(tmp_path: Path) -> None:
-    """Within an artist the order is keyed by name, so others coming or going cannot carry a test picture into training."""
+    """Order is keyed by name: artists who come or go cannot carry a test picture into training."""
     few, more = collection([12] * 20), collection([12] * 21)
     (tmp_path / "few").mkdir()
     (tmp_path / "more").mkdir()
@@ -125,7 +125,7 @@ def test_prescribed_sides_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("counts", [[30], [1] * 30, [2]])
 def test_too_few_artists_or_paintings_are_refused(tmp_path: Path, counts: list[int]) -> None:
-    with pytest.raises(SplitError, match="needs at least two artists.*add pictures"):
+    with pytest.raises(SplitError, match=r"needs at least two artists.*add pictures"):
         make_split(fake_store(tmp_path, collection(counts)), Config())
 
 

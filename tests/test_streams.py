@@ -33,7 +33,7 @@ def owner_of(own: list[NDArray[np.int64]]) -> dict[int, int]:
 
 
 def equal(first: Batch, second: Batch) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(first, second, strict=True))
+    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in Batch._fields)
 
 
 @given(counts=counts_of_artists, seed=st.integers(0, 2**40), k=st.integers(0, 2**40))

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -55,16 +54,17 @@ def run(config: Config) -> Run:
 
 
 @pytest.fixture(scope="module")
-def learned(home: Path) -> Iterator[Run]:
+def learned(home: Path) -> Run:
     """A run long enough to learn its collection."""
     settings = ["train.steps=80", "train.validate_every=40", "train.learning_rate=0.005"]
     learned = trained(load_config(home / "config.yaml", settings))
     evaluate(learned, load_config(home / "config.yaml"))
-    yield learned
+    return learned
 
 
 def weights(run: Run) -> dict[str, np.ndarray]:
-    return load_file(run.path / "model.safetensors")
+    arrays: dict[str, np.ndarray] = load_file(run.path / "model.safetensors")
+    return arrays
 
 
 def test_training_learns_artists_it_never_saw(learned: Run) -> None:

@@ -11,7 +11,7 @@ from preprocess.common.config import Config, load_config
 from preprocess.manifest import make_manifest
 from preprocess.store import Store
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, object]] = {
     "source": {"kind": "folders", "path": "pictures"},
     "preprocess": {"sizes": [16, 32], "rows_per_shard": 64, "workers": 1},
     "pipeline": {"paintings_per_artist": 4, "evaluation_pairs": 200},

@@ -20,10 +20,10 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "mirror": (0.0, 0.0), "zoom": (0.9, 1.1), "shift_x": (-1.0, 1.0), "shift_y": (-1.0, 1.0),
         "angle": (-0.15, 0.15), "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
     },
-    "none": {name: (value, value) for name, value in zip(DRAWN, (0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0), strict=True)},
+    "none": {name: (value, value) for name, value in zip(DRAWN, (0, 1, 0, 0, 0, 0, 1, 1), strict=True)},
 }  # fmt: skip
-"""Ranges by kind. Values of mirror above 0.5 mirror the picture; zoom is the share of the side that stays in view; shifts
-are in units of what the zoom leaves out; angle in radians; brightness in units of the full range; the rest factors."""
+"""Ranges by kind. Mirror above 0.5 mirrors the picture; zoom is the share of the side that stays in view; shifts are in
+units of what the zoom leaves out; angle in radians; brightness in units of the full range; the rest are factors."""
 
 AROUND = 0.1
 """How far a picture may shift, in shares of its side, where the zoom leaves nothing out."""

@@ -13,7 +13,7 @@ from preprocess.common.config import Config
 from preprocess.common.errors import RunError
 from preprocess.common.files import digest, exclusive, read_json, write_json, written_aside
 from train.calibrate import Calibration, calibrate
-from train.metrics import auc, clusters_of, equal_error_rate, intervals, rates
+from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
 from train.predict import embed_rows, load_network, score_pairs
 from train.run import Run
 from train.validation import Validation, side_pairs, side_rows
@@ -21,12 +21,13 @@ from train.validation import Validation, side_pairs, side_rows
 
 def evaluate(run: Run, config: Config) -> dict[str, Any]:
     """Bring calibration.json, pairs.parquet and metrics.json of a finished run up to date; return the metrics."""
-    inputs = digest(
-        [config.evaluate.model_dump(), config.pipeline.evaluation_pairs, read_json(run.path / "finished.json")]
-    )
+    finished = read_json(run.path / "finished.json")
+    settings = config.evaluate.model_dump() | {"evaluation_pairs": config.pipeline.evaluation_pairs}
+    inputs = digest([settings, finished])
     path = run.path / "metrics.json"
     with exclusive(run.path, RunError):
-        if path.exists() and read_json(path)["inputs"] == inputs:
+        results = (path, run.path / "pairs.parquet", run.path / "calibration.json")
+        if all(result.exists() for result in results) and read_json(path)["inputs"] == inputs:
             return dict(read_json(path))
         network = load_network(run)
         reader = Reader(run.store, run.settings.size)
@@ -38,15 +39,12 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
                 pairs = side_pairs(run, side, config.pipeline.evaluation_pairs)
                 embeddings = embed_rows(network, reader, rows, f"embed {side}")
                 scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
-                sides[side] = measure(run, side, pairs, calibration.probability(scores), calibration, config)
+                sides[side] = measure(run, side, pairs, scores, calibration, config)
                 tables.append(table(side, pairs, scores, calibration))
         with written_aside(run.path / "pairs.parquet") as aside:
             pl.concat(tables).write_parquet(aside)
         write_json(run.path / "calibration.json", calibration.as_json())
-        metrics = {
-            "inputs": inputs, "sides": sides, "confidence": config.evaluate.confidence,
-            "resamples": config.evaluate.bootstrap,
-        }  # fmt: skip
+        metrics = {"inputs": inputs, "sides": sides, "validation": finished["validation"]} | settings
         write_json(path, metrics)
     return metrics
 
@@ -67,13 +65,16 @@ def side_weights(pairs: PairList) -> NDArray[np.float64]:
 
 
 def measure(
-    run: Run, side: str, pairs: PairList, probabilities: Any, calibration: Calibration, config: Config
+    run: Run, side: str, pairs: PairList, scores: NDArray[np.float64], calibration: Calibration, config: Config
 ) -> dict[str, Any]:
     """Return the figures of one side, each with value, low and high, and the counts they rest on."""
-    figures = {"auc": auc, "equal_error_rate": equal_error_rate} | rates(calibration.threshold)
+    # Of ranks, which a calibration with a negative slope would turn round; and of verdicts.
+    ranked: dict[str, Figure] = {"auc": auc, "equal_error_rate": equal_error_rate}
+    judged = rates(calibration.threshold)
     clusters = clusters_of(pairs, run.split["label"].to_numpy(), side)
-    settings = config.evaluate
-    found = intervals(figures, pairs.same, probabilities, clusters, settings.bootstrap, settings.confidence)
+    how = clusters, config.evaluate.bootstrap, config.evaluate.confidence
+    found = intervals(ranked, pairs.same, scores, *how)
+    found |= intervals(judged, pairs.same, calibration.probability(scores), *how)
     rows, labels = side_rows(run, side)
     counts = {
         "same_pairs": int(pairs.same.sum()), "different_pairs": int((~pairs.same).sum()), "paintings": len(rows),
@@ -92,7 +93,7 @@ def table(side: str, pairs: PairList, scores: Any, calibration: Calibration) -> 
 
 
 def figures_text(metrics: dict[str, Any]) -> str:
-    """Return the metrics as lines of aligned text."""
+    """Return the metrics, as `evaluate` returns them, as lines of aligned text."""
     lines = [f"{'':<14}{'AUC':>24}{'accuracy':>24}{'equal error rate':>24}{'pairs':>9}"]
     for side, found in metrics["sides"].items():
         cells = [
@@ -101,5 +102,7 @@ def figures_text(metrics: dict[str, Any]) -> str:
         ]
         count = found["same_pairs"] + found["different_pairs"]
         lines.append(f"{side:<14}" + "".join(f"{cell:>24}" for cell in cells) + f"{count:>9}")
+    for side, found in metrics["validation"].items():
+        lines.append(f"{side:<18} AUC {found['value']:.4f} [{found['low']:.3f}, {found['high']:.3f}]")
     lines.append(f"brackets: {100 * metrics['confidence']:.0f} % intervals over artists (unseen) or paintings (seen)")
     return "\n".join(lines)

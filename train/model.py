@@ -90,7 +90,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
 
 
 def centre(network: PairNetwork, pictures: Any) -> None:
-    """Shift the embeddings so that those of `pictures`, uint8 [n, stored, stored, 3], average zero before they are scaled.
+    """Shift the embeddings so that those of `pictures`, uint8 [n, stored, stored, 3], average zero before scaling.
 
     An untrained network puts all pictures near one point, from where some runs never leave: every cosine is one, every
     output the same. From a data-dependent start (Salimans and Kingma 2016) pairs differ from the first step.

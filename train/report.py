@@ -152,6 +152,7 @@ def percent(share: float) -> str:
 def settings_text(run: Run, metrics: dict[str, Any]) -> str:
     """Return, as it would stand in config.yaml, everything this run was made with but its source."""
     sealed = {key: value for key, value in run.store.seal["inputs"].items() if key in Preprocess.model_fields}
-    evaluate = {"bootstrap": metrics["resamples"], "confidence": metrics["confidence"]}
+    evaluate = {name: metrics[name] for name in ("bootstrap", "confidence")}
     settings = {"preprocess": sealed, **run.pins["settings"], "evaluate": evaluate}
+    settings["pipeline"] = settings["pipeline"] | {"evaluation_pairs": metrics["evaluation_pairs"]}
     return str(yaml.safe_dump(settings, sort_keys=False, width=88, default_flow_style=None))

@@ -25,7 +25,7 @@ import polars as pl
 from pipeline.split import make_split
 from preprocess.common.config import Config, Train
 from preprocess.common.errors import RunError, StoreError
-from preprocess.common.files import digest, read_json, write_json, written_aside
+from preprocess.common.files import digest, read_json, write_json, write_text, written_aside
 from preprocess.store import Store, current_store, open_store
 
 FORMAT = 1
@@ -70,18 +70,14 @@ class Run:
         return (self.path / "finished.json").exists()
 
     def log(self, line: dict[str, Any]) -> None:
-        """Append one line to log.jsonl."""
-        with (self.path / "log.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add one line to log.jsonl, in place of an earlier one for the same step; durably, and never half."""
+        lines = [earlier for earlier in self.logged() if earlier["step"] < line["step"]]
+        write_text(self.path / "log.jsonl", "".join(json.dumps(each) + "\n" for each in [*lines, line]))
 
     def logged(self) -> list[dict[str, Any]]:
-        """Return the lines of log.jsonl in order of their steps; of lines for one step, the last written."""
+        """Return the lines of log.jsonl in order of their steps."""
         path = self.path / "log.jsonl"
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True) if path.exists() else []
-        whole = [json.loads(line) for line in lines if line.endswith("\n")]
-        return [line for _, line in sorted({line["step"]: line for line in whole}.items())]
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
 def settings_of(config: Config) -> dict[str, Any]:

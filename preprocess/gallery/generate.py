@@ -53,7 +53,7 @@ def _refuse_anything_else(folder: Path, settings: dict[str, int]) -> None:
 
 
 def _missing(images: Path, planned: list[Picture]) -> list[Picture]:
-    there = set(os.listdir(images)) if images.exists() else set()
+    there = {path.name for path in images.iterdir()} if images.exists() else set()
     return [picture for picture in planned if picture.file not in there]
 
 

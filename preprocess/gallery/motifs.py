@@ -178,7 +178,7 @@ def all_over(scene: Scene) -> None:
         scene.form(*place, size, size * rng.uniform(0.5, 1.5), rng.uniform(0, 1), int(rng.choice([0, 1, 1, 2, 2, 3])))
 
 
-GENRES: dict[str, Callable[[Scene], None]] = {
+COMPOSITIONS: dict[str, Callable[[Scene], None]] = {
     "landscape": landscape, "portrait": figures, "still life": still_life,
     "cityscape": town, "abstract": fields, "design": all_over,
 }  # fmt: skip
@@ -188,7 +188,7 @@ def make_motif(genre: str, aspect: float, palette: Palette, habit: Composing, rn
     """Return the motif as sRGB float32 (h, w, 3) within 0..1; the short side has SHORT_SIDE pixels, aspect is w / h."""
     right, bottom = max(1.0, aspect), max(1.0, 1 / aspect)
     image = Image.new("RGB", (round(right * SHORT_SIDE), round(bottom * SHORT_SIDE)))
-    GENRES[genre](Scene(ImageDraw.Draw(image), right, bottom, palette, habit, rng))
+    COMPOSITIONS[genre](Scene(ImageDraw.Draw(image), right, bottom, palette, habit, rng))
     motif = np.asarray(image, dtype=np.float32) / 255
     mottle = smooth_noise(rng, motif.shape[:2], 7) * habit.mottle
     return np.clip(motif * (1 + mottle[:, :, None]), 0, 1)

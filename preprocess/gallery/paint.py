@@ -47,7 +47,8 @@ def look(motif: Floats, rng: np.random.Generator) -> Model:
     low, high = np.percentile(light, [10, 90])
     tone = np.clip((light - low) / (high - low + 1e-3), 0, 1)
     chance = {
-        "all": np.ones_like(light), "edges": np.clip(edges * 10 - 0.3, 0, 1), "darks": (1 - tone) ** 2, "lights": tone**2,
+        "all": np.ones_like(light), "edges": np.clip(edges * 10 - 0.3, 0, 1),
+        "darks": (1 - tone) ** 2, "lights": tone**2,
     }  # fmt: skip
     swirl = np.exp(2j * np.pi * smooth_noise(rng, light.shape, 2))
     return Model(motif, along.astype(np.complex64), swirl.astype(np.complex64), chance)
@@ -92,7 +93,7 @@ def paths(layer: Layer, model: Model, middles: Floats, scale: float, rng: np.ran
 
 
 def ribbons(layer: Layer, spine: Floats, width: NDArray[np.floating], offset: NDArray[np.floating]) -> Floats:
-    """Return the outlines of marks, float32 (n, 2 * points, 2): `width` (n,) about a line `offset` (n,) off the spine."""
+    """Return outlines of marks, float32 (n, 2 * points, 2): `width` (n,) about a line `offset` (n,) off the spine."""
     ahead = np.gradient(spine, axis=1)
     ahead /= np.linalg.norm(ahead, axis=2, keepdims=True) + 1e-6
     beside = np.stack([-ahead[..., 1], ahead[..., 0]], axis=-1)
@@ -155,7 +156,9 @@ def finish(canvas: Image.Image, habit: Finish, size: tuple[int, int], rng: np.ra
     shade = 255 * (1 - 0.5 * abs(habit.vignette) * np.hypot(rows, columns) ** 3 / 2)
     corners = grey(Image.fromarray(shade.astype(np.uint8)).resize(canvas.size, Image.Resampling.BILINEAR))
     darken = habit.vignette > 0
-    picture = ImageChops.multiply(picture, corners) if darken else ImageChops.screen(picture, ImageChops.invert(corners))
+    picture = (
+        ImageChops.multiply(picture, corners) if darken else ImageChops.screen(picture, ImageChops.invert(corners))
+    )
     turns = [np.sin(np.arange(length, dtype=np.float32) * 2 * np.pi / habit.weave) for length in size]
     threads = habit.weave_depth * turns[1][:, None] * turns[0]
     texture = threads.astype(np.int8) + rng.integers(125, 132, threads.shape, dtype=np.uint8)

@@ -32,7 +32,7 @@ TITLES = {
     "landscape": ("{place}, {hour}", "The Road to {place}", "{hour} near {place}", "Trees at {place}"),
     "portrait": ("Portrait of {person}", "{person}, {hour}", 'Study for "{idea}", with {person}'),
     "still life": ("Still Life with {thing}", "{thing} and {thing2}", "{thing}, {hour}", "Nature morte: {thing}"),
-    "cityscape": ("{place}, the Old Town", "Roofs of {place}", "Rue de l’Église, {place}", "{place} by {hour}"),
+    "cityscape": ("{place}, the Old Town", "Roofs of {place}", "Église de {place}", "{place} by {hour}"),
     "abstract": ('"{idea}"', "{idea} no. {number}", "{idea}, {idea2}", "Composition {number}"),
     "design": ("{idea} for {place}", "Garden at {place}, {hour}", "Tapestry no. {number}", '{number} Forms ("{idea}")'),
 }
