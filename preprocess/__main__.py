@@ -20,13 +20,9 @@ def preprocess() -> None:
 @verb
 def gallery(config: "Config") -> None:
     """Generate the embedded gallery of paintings, unless it is there."""
-    import os
+    from preprocess.sources import ensure_gallery
 
-    from preprocess.gallery import generate
-
-    workers = config.preprocess.workers or os.cpu_count() or 1
-    settings = config.gallery
-    new = generate(config.source.path, settings.pictures, settings.artists, settings.seed, workers)
+    new = ensure_gallery(config)
     click.echo(f"gallery: {'made' if new else 'already there'}: {config.source.path}")
 
 

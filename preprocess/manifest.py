@@ -13,7 +13,7 @@ from preprocess.common.errors import SourceError, StoreError
 from preprocess.common.files import exclusive, write_parquet
 from preprocess.common.progress import Progress
 from preprocess.images import Header
-from preprocess.sources import Source, make_source
+from preprocess.sources import Source, ensure_gallery, make_source
 
 MEASURED = {
     "bytes": pl.Int64, "mtime_ns": pl.Int64, "format": pl.String, "width": pl.Int64, "height": pl.Int64,
@@ -36,6 +36,8 @@ def make_manifest(config: Config) -> pl.DataFrame:
     bytes, mtime_ns, format, width, height (as stored), mode, sha256, problem (null where the header is readable).
     A file whose size and time have not changed is not read again. Raises SourceError.
     """
+    if config.source.kind == "gallery":
+        ensure_gallery(config)
     source = make_source(config)
     with exclusive(config.store_folder, StoreError):
         rows = source.rows()

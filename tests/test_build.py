@@ -8,11 +8,12 @@ import sys
 import time
 from collections import namedtuple
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
+from distributed import Client, LocalCluster
 from PIL import Image
 
 from preprocess import build as building
@@ -32,6 +33,21 @@ def build_again(config: Config, **settings: object) -> Store:
     """Build with the settings of `config`, changed."""
     changed = config.model_copy(update={"preprocess": config.preprocess.model_copy(update=settings)})
     return build_store(changed, make_manifest(changed))
+
+
+@pytest.fixture
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's workers are threads of this process, which start at once, where it makes no difference to a test."""
+
+    @contextmanager
+    def local_cluster(workers: int) -> Iterator[Client]:
+        with (
+            LocalCluster(workers, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+            Client(cluster) as client,
+        ):
+            yield client
+
+    monkeypatch.setattr(building, "local_cluster", local_cluster)
 
 
 def refuse_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +72,7 @@ def test_a_rerun_builds_nothing(built: Store, built_config: Config, monkeypatch:
     assert {path: path.stat().st_mtime_ns for path in built.path.parent.rglob("*") if path.name != ".lock"} == before
 
 
+@pytest.mark.usefixtures("threads")
 def test_another_setting_makes_another_store_and_going_back_builds_nothing(
     built: Store, built_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +89,7 @@ def test_another_setting_makes_another_store_and_going_back_builds_nothing(
     assert check_store(other) == []
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_store_whose_seal_is_damaged_is_built_again(built: Store, built_config: Config, tmp_path: Path) -> None:
     config = built_config.model_copy(update={"stores": tmp_path})
     shutil.copytree(built.path.parent, config.store_folder)
@@ -108,9 +126,13 @@ def running(many: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def living(group: int) -> list[psutil.Process]:
-    """Return the processes of a group; not those that ended and that nobody asks about (this may be PID 1's child)."""
-    found = [process for process in psutil.process_iter() if os.getpgid(process.pid) == group]
-    return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+    """Return the processes of a group that are still there after a while to end; zombies are not."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(ProcessLookupError, psutil.NoSuchProcess):
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return psutil.wait_procs(found, timeout=20)[1]
 
 
 def records(config: Path) -> dict[Path, int]:
@@ -119,6 +141,7 @@ def records(config: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in found}
 
 
+@pytest.mark.usefixtures("threads")
 def test_a_killed_build_goes_on_to_the_same_bytes_without_doing_a_shard_twice(
     many: Path, running: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,7 +175,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes_without_doing_a_shard_twice(
     assert check_store(store) == []
     assert not list(many.parent.glob("stores/pictures/building-*"))
 
-    monkeypatch.undo()
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 10**9))
     elsewhere = config.model_copy(update={"stores": many.parent / "elsewhere"})
     assert build_store(elsewhere, make_manifest(elsewhere)).fingerprint == store.fingerprint
 

@@ -129,6 +129,11 @@ def test_a_truncated_jpeg_is_refused_with_the_reason(progressive: bool) -> None:
         squares(io.BytesIO(data[: len(data) // 2]), 16)
 
 
+def test_a_picture_without_pixels_is_refused() -> None:
+    with pytest.raises(UnreadablePicture, match="without pixels"):
+        make_squares(Image.new("RGB", (0, 9)), [16], "crop", 400)
+
+
 def test_a_huge_picture_is_refused_by_its_header(monkeypatch: pytest.MonkeyPatch) -> None:
     file = encoded(Image.new("1", (2000, 1000)))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", raiser(AssertionError("decoded")))

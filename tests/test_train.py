@@ -20,7 +20,8 @@ from preprocess.common.files import exclusive, read_json
 from tests.tiny import tiny_collection, write_settings
 from train.checkpoint import load_latest, save_checkpoint
 from train.compare import compare
-from train.evaluate import evaluate, figures_text
+from train.evaluate import evaluate
+from train.figures import figures_text, fresh_metrics
 from train.fit import compiled_network, fit
 from train.run import Run, finished_run, make_run, open_run
 from train.status import status, status_text
@@ -194,11 +195,18 @@ def test_test_pairs_are_of_test_rows_and_their_figures_add_up(learned: Run) -> N
         assert metrics[side]["true_positives"]["value"] == pytest.approx(right[same].mean())
 
 
-def test_evaluation_is_done_once(learned: Run, config: Config) -> None:
-    before = (learned.path / "pairs.parquet").stat().st_mtime_ns
-    metrics = evaluate(learned, config)
-    assert (learned.path / "pairs.parquet").stat().st_mtime_ns == before
+def test_figures_are_up_to_date_until_settings_change(learned: Run, config: Config) -> None:
+    metrics = fresh_metrics(learned, config)
+    assert metrics is not None
     assert "test_unseen" in figures_text(metrics)
+    others = config.evaluate.model_copy(update={"bootstrap": 33})
+    assert fresh_metrics(learned, config.model_copy(update={"evaluate": others})) is None
+
+
+def test_evaluation_is_done_again_where_a_result_is_gone(learned: Run, config: Config, tmp_path: Path) -> None:
+    shutil.copytree(learned.path, tmp_path / "run")
+    (tmp_path / "run" / "pairs.parquet").unlink()
+    assert fresh_metrics(open_run(tmp_path / "run"), config) is None
 
 
 def test_compare_finds_one_hand_and_two(learned: Run, home: Path) -> None:

@@ -43,12 +43,16 @@ def fit(config: "Config", path: Path | None) -> None:
 @as_json
 def evaluate(config: "Config", path: Path | None, machine: bool) -> None:
     """Calibrate on validation pairs and measure on test pairs."""
-    import_tensorflow()
-    from train.evaluate import evaluate as measure
-    from train.evaluate import figures_text
+    from train.figures import figures_text, fresh_metrics
     from train.run import finished_run
 
-    metrics = measure(finished_run(config, path), config)
+    run = finished_run(config, path)
+    metrics = fresh_metrics(run, config)
+    if metrics is None:
+        import_tensorflow()
+        from train.evaluate import evaluate as measure
+
+        metrics = measure(run, config)
     say(metrics, machine, figures_text(metrics))
 
 

@@ -11,8 +11,9 @@ from pipeline.split import TEST, can_pair
 from pipeline.streams import PairList
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
-from preprocess.common.files import digest, exclusive, read_json, write_json, written_aside
+from preprocess.common.files import exclusive, read_json, write_json, written_aside
 from train.calibrate import Calibration, calibrate
+from train.figures import evaluation_inputs, evaluation_settings
 from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
 from train.predict import embed_rows, load_network, score_pairs
 from train.run import Run
@@ -20,15 +21,11 @@ from train.validation import Validation, side_pairs, side_rows
 
 
 def evaluate(run: Run, config: Config) -> dict[str, Any]:
-    """Bring calibration.json, pairs.parquet and metrics.json of a finished run up to date; return the metrics."""
-    finished = read_json(run.path / "finished.json")
-    settings = config.evaluate.model_dump() | {"evaluation_pairs": config.pipeline.evaluation_pairs}
-    inputs = digest([settings, finished])
-    path = run.path / "metrics.json"
+    """Calibrate and measure a finished run; write calibration.json, pairs.parquet and metrics.json; return the last.
+
+    Raises RunError where the run is in use.
+    """
     with exclusive(run.path, RunError):
-        results = (path, run.path / "pairs.parquet", run.path / "calibration.json")
-        if all(result.exists() for result in results) and read_json(path)["inputs"] == inputs:
-            return dict(read_json(path))
         network = load_network(run)
         reader = Reader(run.store, run.settings.size)
         calibration = calibrated(Validation(run, reader, config.pipeline.evaluation_pairs), network)
@@ -44,8 +41,10 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         with written_aside(run.path / "pairs.parquet") as aside:
             pl.concat(tables).write_parquet(aside)
         write_json(run.path / "calibration.json", calibration.as_json())
-        metrics = {"inputs": inputs, "sides": sides, "validation": finished["validation"]} | settings
-        write_json(path, metrics)
+        validation = read_json(run.path / "finished.json")["validation"]
+        metrics = {"inputs": evaluation_inputs(run, config), "sides": sides, "validation": validation}
+        metrics |= evaluation_settings(config)
+        write_json(run.path / "metrics.json", metrics)
     return metrics
 
 
@@ -90,19 +89,3 @@ def table(side: str, pairs: PairList, scores: Any, calibration: Calibration) -> 
         "side": [side] * len(scores), "left": pairs.left, "right": pairs.right, "same": pairs.same, "score": scores,
         "probability": probability, "said_same": probability >= calibration.threshold,
     })  # fmt: skip
-
-
-def figures_text(metrics: dict[str, Any]) -> str:
-    """Return the metrics, as `evaluate` returns them, as lines of aligned text."""
-    lines = [f"{'':<14}{'AUC':>24}{'accuracy':>24}{'equal error rate':>24}{'pairs':>9}"]
-    for side, found in metrics["sides"].items():
-        cells = [
-            f"{found[name]['value']:.4f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]"
-            for name in ("auc", "accuracy", "equal_error_rate")
-        ]
-        count = found["same_pairs"] + found["different_pairs"]
-        lines.append(f"{side:<14}" + "".join(f"{cell:>24}" for cell in cells) + f"{count:>9}")
-    for side, found in metrics["validation"].items():
-        lines.append(f"{side:<18} AUC {found['value']:.4f} [{found['low']:.3f}, {found['high']:.3f}]")
-    lines.append(f"brackets: {100 * metrics['confidence']:.0f} % intervals over artists (unseen) or paintings (seen)")
-    return "\n".join(lines)

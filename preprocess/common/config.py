@@ -89,7 +89,7 @@ class Train(Section):
     augment: Literal["paintings", "digits", "none"] = "paintings"
     batch: int = Field(128, ge=4, multiple_of=2, description="pictures per step")
     steps: int = Field(600, ge=1)
-    learning_rate: float = Field(2e-3, gt=0, le=1)
+    learning_rate: float = Field(1e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     seed: int = Field(0, ge=0)
     validate_every: int = Field(100, ge=1, description="steps; a checkpoint is written each time")

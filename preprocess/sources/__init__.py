@@ -1,11 +1,24 @@
 """Sources: where pictures and their labels come from. Each lists its rows and opens one picture at a time."""
 
+import os
+
 from preprocess.common.config import Config
+from preprocess.gallery import generate
 from preprocess.sources.base import LABELS, Source
 from preprocess.sources.files import Folders, Table
 from preprocess.sources.idx import Idx
 
-__all__ = ["LABELS", "Source", "make_source"]
+__all__ = ["LABELS", "Source", "ensure_gallery", "make_source"]
+
+
+def ensure_gallery(config: Config) -> bool:
+    """Generate the paintings of the embedded default where they are missing; return whether anything was made.
+
+    Raises SourceError where the folder holds something else.
+    """
+    workers = config.preprocess.workers or os.cpu_count() or 1
+    settings = config.gallery
+    return generate(config.source.path, settings.pictures, settings.artists, settings.seed, workers)
 
 
 def make_source(config: Config) -> Source:
@@ -17,7 +30,7 @@ def make_source(config: Config) -> Source:
         case "idx":
             return Idx(path)
         case "gallery":
-            return Table(path, path / "train_info.csv", "error")
+            return Table(path / "images", path / "train_info.csv", "error")
         case "csv":
             inside = path / "train_info.csv"
             beside = path.parent / "train_info.csv"

@@ -1,0 +1,43 @@
+"""The figures of an evaluated run: whether they are up to date, and as text. Quick: nothing here needs TensorFlow."""
+
+from typing import Any
+
+from preprocess.common.config import Config
+from preprocess.common.files import digest, read_json
+from train.run import Run
+
+RESULTS = ("calibration.json", "pairs.parquet", "metrics.json")
+
+
+def evaluation_settings(config: Config) -> dict[str, Any]:
+    """Return the settings that decide how a run is measured."""
+    return config.evaluate.model_dump() | {"evaluation_pairs": config.pipeline.evaluation_pairs}
+
+
+def evaluation_inputs(run: Run, config: Config) -> str:
+    """Return a digest of all that the figures of a finished run depend on."""
+    return digest([evaluation_settings(config), read_json(run.path / "finished.json")])
+
+
+def fresh_metrics(run: Run, config: Config) -> dict[str, Any] | None:
+    """Return the metrics of a finished run where all results are there and up to date, else None."""
+    if not all((run.path / name).exists() for name in RESULTS):
+        return None
+    metrics: dict[str, Any] = read_json(run.path / "metrics.json")
+    return metrics if metrics["inputs"] == evaluation_inputs(run, config) else None
+
+
+def figures_text(metrics: dict[str, Any]) -> str:
+    """Return the metrics, as `evaluate` returns them, as lines of aligned text."""
+    lines = [f"{'':<14}{'AUC':>24}{'accuracy':>24}{'equal error rate':>24}{'pairs':>9}"]
+    for side, found in metrics["sides"].items():
+        cells = [
+            f"{found[name]['value']:.4f} [{found[name]['low']:.3f}, {found[name]['high']:.3f}]"
+            for name in ("auc", "accuracy", "equal_error_rate")
+        ]
+        count = found["same_pairs"] + found["different_pairs"]
+        lines.append(f"{side:<14}" + "".join(f"{cell:>24}" for cell in cells) + f"{count:>9}")
+    for side, found in metrics["validation"].items():
+        lines.append(f"{side:<18} AUC {found['value']:.4f} [{found['low']:.3f}, {found['high']:.3f}]")
+    lines.append(f"brackets: {100 * metrics['confidence']:.0f} % intervals over artists (unseen) or paintings (seen)")
+    return "\n".join(lines)
