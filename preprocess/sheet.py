@@ -25,7 +25,10 @@ def contact_sheet(store: Store, count: int, out: Path) -> None:
     lines = -(-len(chosen) // COLUMNS)
     canvas = Image.new("RGB", (COLUMNS * (size + GAP) + GAP, lines * (size + GAP) + GAP), "white")
     for place, row in enumerate(chosen):
-        picture = Image.fromarray(np.asarray(array[int(row)]))
+        try:
+            picture = Image.fromarray(np.asarray(array[int(row)]))
+        except ValueError as error:  # the checksum of its chunk, or of its shard's index
+            raise StoreError(f"row {row} of {store.path} is damaged: {error}; run 'make check-store'") from None
         canvas.paste(picture, (GAP + place % COLUMNS * (size + GAP), GAP + place // COLUMNS * (size + GAP)))
     with written_aside(out) as aside:
         canvas.save(aside, format="PNG")

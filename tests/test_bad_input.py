@@ -45,7 +45,13 @@ def cell(row: int, **values: str) -> Callable[[Path], object]:
 
 
 def replace(name: str, data: bytes) -> Callable[[Path], object]:
-    return lambda folder: (folder / name).write_bytes(data)
+    """Return what writes a file below a folder."""
+
+    def write(folder: Path) -> None:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(data)
+
+    return write
 
 
 def table_is_a_folder(folder: Path) -> None:
@@ -86,6 +92,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "blank artist": (cell(7, artist="  "), [TABLE, "row 7 has no artist"]),
     "empty filename": (cell(7, filename=""), [TABLE, "row 7 has no filename"]),
     "one artist": (edit(lambda table: table.with_columns(artist=pl.lit("x"))), ["pictures", "'x'", "second artist"]),
+    "collection is a file": (
+        replace("stores/pictures", b""),
+        ["stores/pictures: exists and is no folder", "move it away"],
+    ),
     "stores is a file": (replace("stores", b""), ["stores", "choose another folder"]),
 }  # fmt: skip
 
@@ -195,10 +205,14 @@ def test_a_damaged_store_is_one_line_after_what_is_damaged(built: Store, folder:
     shutil.copytree(built.path.parent, folder / "stores/pictures", dirs_exist_ok=True)
     copy = folder / "stores/pictures" / built.fingerprint
     assert command("check-store", "--config", folder / "config.yaml").out.startswith("check-store: ")
-    (copy / "images_16/c/1/0/0/0").write_bytes(b"")
+    (copy / "images_40/c/1/0/0/0").write_bytes(b"")
     answer = command("check-store", "--config", folder / "config.yaml")
-    assert answer.out == "images_16/c/1/0/0/0: changed (rows 5 to 9)\n"
+    assert answer.out == "images_40/c/1/0/0/0: changed (rows 5 to 9)\n"
     assert "1 files differ from the seal; move the store away and run 'make store'" in answer.complaint
+    answer = command("sheet", "--config", folder / "config.yaml", "--out", folder / "sheet.png")
+    assert "row 5 of" in answer.complaint
+    assert "is damaged" in answer.complaint
+    assert not (folder / "sheet.png").exists()
     for verb in ("check-store", "sheet"):
         (copy / "seal.json").write_text("{")
         assert "seal.json is damaged" in command(verb, "--config", folder / "config.yaml").complaint

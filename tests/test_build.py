@@ -42,7 +42,7 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
     def local_cluster(workers: int) -> Iterator[Client]:
         with (
-            LocalCluster(workers, threads_per_worker=1, processes=False, dashboard_address=None) as cluster,
+            LocalCluster(workers, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
             Client(cluster) as client,
         ):
             yield client
