@@ -34,7 +34,7 @@ def rows(folder: Path) -> list[Row]:
 
 def opened(folder: Path) -> dict[str, Image.Image]:
     """Open every file that has a picture's header; the pixels are decoded on demand."""
-    images = {}
+    images: dict[str, Image.Image] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         for row in rows(folder):

@@ -17,7 +17,7 @@ PICTURES = RNG.integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
 
 
 def values(**changes: float) -> np.ndarray:
-    """Return draws [1, 8] that change nothing but what is named."""
+    """Return draws [1, 9] that change nothing but what is named."""
     neutral = {name: LIMITS["none"][name][0] for name in DRAWN} | changes
     return np.array([[neutral[name] for name in DRAWN]], np.float32)
 
@@ -104,6 +104,19 @@ def test_mirror_mirrors() -> None:
     pictures = PICTURES[:1].astype(np.float32)
     out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), values(mirror=1.0)))
     assert out == pytest.approx(pictures[:, :, ::-1], abs=1e-2)
+
+
+def test_shifts_move_by_whole_pixels_and_resample_nothing() -> None:
+    pictures = PICTURES[:1].astype(np.float32)
+    out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), values(shift_x=0.7, shift_y=-0.4)))
+    assert out[:, 4:, :-4] == pytest.approx(np.roll(pictures, (1, -2), axis=(1, 2))[:, 4:, :-4], abs=1e-2)
+
+
+def test_a_full_turn_of_hue_changes_nothing_and_a_third_swaps_the_channels() -> None:
+    picture = ops.convert_to_tensor(np.tile(np.array([60, 120, 150], np.float32), (1, 8, 8, 1)))
+    full, third = (ops.convert_to_numpy(augment(picture, values(hue=2 * np.pi / n)))[0, 0, 0].tolist() for n in (1, 3))
+    assert full == pytest.approx([60, 120, 150], abs=1e-2)
+    assert third == pytest.approx([150, 60, 120], abs=1e-2)
 
 
 def test_zoom_and_shift_show_a_corner() -> None:

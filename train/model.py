@@ -12,8 +12,11 @@ from preprocess.common.errors import ConfigError
 from train.augment import augment
 from train.losses import make_verifier
 
-GROUPS = 8
-STAGES = 4
+NEIGHBOURHOOD = 9
+"""Pixels on a side over which local mean and spread are taken."""
+FLAT = 0.004
+"""Added to a local variance (values are -1 to 1), so that the noise of flat areas stays small."""
+EPSILON = 1e-4
 
 
 def build_embedder(settings: Train) -> keras.Model:
@@ -28,28 +31,36 @@ def build_embedder(settings: Train) -> keras.Model:
 
 
 def compact(images: Any, width: int) -> Any:
-    """Return features [n, 16 * width] of a small residual network: mean and mean square of each last channel.
+    """Return features [n, 11 * width] of a small residual network: how much of each mark there is, and how unevenly.
 
-    How much of a mark there is, and how unevenly it is spread, says more of a hand than where it is.
+    A hand shows in marks of every scale and in their contrast, so every level gives the mean and the spread of its
+    channels, and nothing is normalised before they are taken: a norm between the layers takes away just what the
+    statistics are to tell. Each level's statistics are then brought to one scale by a GroupNorm of one group.
     """
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(images)
-    x = layers.Conv2D(width, 3, strides=2, padding="same", use_bias=False, name="stem")(x)
-    for stage in range(STAGES):
-        x = residual(x, width * 2**stage, strides=1 if stage == 0 else 2)
-    x = layers.Activation("relu")(layers.GroupNormalization(GROUPS)(x))
+    x = layers.Concatenate()([x, local_contrast(x)])
+    x = layers.Conv2D(width, 5, strides=2, padding="same", activation="relu", name="stem")(x)
+    levels = statistics(x)
+    for channels in (width * 3 // 2, width * 2):
+        x = layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu")(x)
+        levels += statistics(x)
+        x = layers.Add()([x, layers.Conv2D(channels, 3, padding="same", activation="relu")(x)])
+        levels += statistics(x)
+    return layers.Concatenate()([layers.GroupNormalization(1)(level) for level in levels])
+
+
+def local_contrast(x: Any) -> Any:
+    """Return pictures [n, size, size, 3] less their local mean, over their local spread: strokes without light."""
+    x = x - layers.AveragePooling2D(NEIGHBOURHOOD, strides=1, padding="same")(x)
+    energy = layers.AveragePooling2D(NEIGHBOURHOOD, strides=1, padding="same")(ops.square(x))
+    return x / ops.sqrt(ops.mean(energy, axis=-1, keepdims=True) + FLAT)
+
+
+def statistics(x: Any) -> list[Any]:
+    """Return mean and standard deviation, [n, channels] each, of the channels of x [n, height, width, channels]."""
     mean = layers.GlobalAveragePooling2D()(x)
-    energy = layers.GlobalAveragePooling2D()(layers.Multiply()([x, x]))
-    return layers.Concatenate()([mean, energy])
-
-
-def residual(x: Any, channels: int, strides: int) -> Any:
-    """Return a pre-activation residual block (He et al. 2016) with GroupNorm (Wu and He 2018)."""
-    y = layers.Activation("relu")(layers.GroupNormalization(GROUPS)(x))
-    shortcut = layers.Conv2D(channels, 1, strides=strides, use_bias=False)(y) if strides > 1 else x
-    y = layers.Conv2D(channels, 3, strides=strides, padding="same", use_bias=False)(y)
-    y = layers.Activation("relu")(layers.GroupNormalization(GROUPS)(y))
-    y = layers.Conv2D(channels, 3, padding="same", use_bias=False)(y)
-    return layers.Add()([shortcut, y])
+    energy = layers.GlobalAveragePooling2D()(ops.square(x))
+    return [mean, ops.sqrt(ops.maximum(energy - ops.square(mean), 0) + EPSILON)]
 
 
 def application(images: Any, settings: Train) -> Any:

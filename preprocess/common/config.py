@@ -72,7 +72,7 @@ class Pipeline(Section):
     """How batches are drawn and fed."""
 
     stream: Literal["groups", "pairs"] = "groups"
-    paintings_per_artist: int = Field(8, ge=2, description="groups only: pictures of one artist in a batch")
+    paintings_per_artist: int = Field(4, ge=2, description="groups only: pictures of one artist in a batch")
     prefetch: int = Field(4, ge=1)
     evaluation_pairs: int = Field(20_000, ge=2, description="most pairs scored per side, half of them same-artist")
 
@@ -87,12 +87,12 @@ class Train(Section):
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"
     augment: Literal["paintings", "digits", "none"] = "paintings"
-    batch: int = Field(128, ge=4, multiple_of=2, description="pictures per step")
-    steps: int = Field(600, ge=1)
-    learning_rate: float = Field(1e-3, gt=0, le=1)
+    batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
+    steps: int = Field(2000, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     seed: int = Field(0, ge=0)
-    validate_every: int = Field(100, ge=1, description="steps; a checkpoint is written each time")
+    validate_every: int = Field(250, ge=1, description="steps; a checkpoint is written each time")
 
 
 class Evaluate(Section):
