@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from preprocess.common.errors import SourceError
 from preprocess.gallery import generate
@@ -40,7 +40,7 @@ def opened(folder: Path) -> dict[str, Image.Image]:
         for row in rows(folder):
             try:
                 images[row["filename"]] = Image.open(folder / "images" / row["filename"])
-            except Image.UnidentifiedImageError:
+            except UnidentifiedImageError:
                 continue
     return images
 

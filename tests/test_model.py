@@ -9,7 +9,7 @@ from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import DRAWN, LIMITS, augment, drawer
 from train.losses import Contrastive, DistanceVerifier, SigmoidVerifier, make_loss
-from train.model import PairNetwork, build_embedder, resized
+from train.model import PairNetwork, build_embedder, centre, resized
 
 SMALL = Train(size=32, width=8, embedding=16)
 RNG = np.random.default_rng(0)
@@ -60,6 +60,16 @@ def test_the_pair_network_compares_the_rows_it_is_told_to() -> None:
     scale, bias = np.exp(network.verifier.log_scale.numpy()), network.verifier.bias.numpy()
     assert out[:, 0] == pytest.approx(scale * cosine + bias, abs=1e-4)
     assert out[1, 0] == pytest.approx(scale + bias, abs=1e-4)
+
+
+def test_centred_embeddings_differ_from_the_first_step() -> None:
+    """Uncentred ones all lie near one point, where training may stay: the collapse of the 2017 report."""
+    network = PairNetwork(SMALL)
+    embeddings = ops.convert_to_numpy(network.embedder(PICTURES.astype(np.float32)))
+    centre(network, PICTURES)
+    centred = ops.convert_to_numpy(network.embedder(PICTURES.astype(np.float32)))
+    assert np.linalg.norm(embeddings.mean(axis=0)) > 0.9
+    assert np.linalg.norm(centred.mean(axis=0)) < 0.5
 
 
 def test_contrastive_loss_is_the_papers() -> None:
