@@ -21,9 +21,9 @@ def pipeline() -> None:
 def split(config: "Config", machine: bool) -> None:
     """Print how paintings and artists are divided into sides."""
     from pipeline.split import make_split, summary, summary_text
-    from preprocess.store import current_store
+    from preprocess.store import store_of
 
-    made = make_split(current_store(config.store_folder), config)
+    made = make_split(store_of(config), config)
     say({"sides": summary(made)}, machine, summary_text(made))
 
 

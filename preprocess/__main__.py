@@ -79,7 +79,11 @@ def check(config: "Config") -> None:
 @verb
 @click.option("--rows", "count", type=click.IntRange(1, 10_000), default=96, show_default=True, help="Pictures shown.")
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("contact-sheet.png"), show_default=True
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("contact-sheet.png"),
+    show_default=True,
+    help="The PNG to write.",
 )
 def sheet(config: "Config", count: int, out: Path) -> None:
     """Draw a contact sheet of rows of the store, evenly spaced, to look at."""

@@ -18,6 +18,7 @@ import polars as pl
 import zarr
 from zarr.codecs import Crc32cCodec
 
+from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
 from preprocess.common.files import digest, read_json, sha256_file, write_text
 from preprocess.common.progress import Progress
@@ -107,6 +108,17 @@ def current_store(folder: Path) -> Store:
     if not (fingerprint := pointed_to(folder)):
         raise StoreError(f"{folder} has no store yet; run 'make store'")
     return open_store(folder / fingerprint)
+
+
+def store_of(config: Config) -> Store:
+    """Open the current store of the settings' collection. Raises StoreError where it was built with other settings."""
+    store = current_store(config.store_folder)
+    for key, wanted in config.preprocess.model_dump(exclude={"workers"}).items():
+        if store.seal["inputs"][key] != wanted:
+            built = store.seal["inputs"][key]
+            raise StoreError(f"{store.path} was built with preprocess.{key} = {built}, not {wanted}; "
+                             "run 'make store', or change the setting back")  # fmt: skip
+    return store
 
 
 def pointed_to(folder: Path) -> str:

@@ -11,8 +11,9 @@ from train import doctor
 
 ROOT = Path(__file__).parent.parent
 PROMISED = {
-    "bench", "check-store", "classifier", "clean", "demo", "digits", "doctor", "evaluate", "fashion", "format", "gallery",
-    "help", "lint", "manifest", "report", "setup", "status", "store", "submit", "test", "train", "transfer", "validate",
+    "bench", "check-store", "classifier", "clean", "demo", "digits", "doctor", "evaluate", "fashion", "format",
+    "gallery", "help", "lint", "manifest", "report", "setup", "status", "store", "submit", "test", "train",
+    "transfer", "validate",
 }  # fmt: skip
 
 

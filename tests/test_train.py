@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 
 from pipeline.split import SIDES
 from preprocess.common.config import Config, load_config
-from preprocess.common.errors import RunError, SourceError, SplitError
+from preprocess.common.errors import RunError, SourceError, SplitError, StoreError
 from preprocess.common.files import exclusive, read_json
 from tests.tiny import tiny_collection, write_settings
 from train.checkpoint import load_latest, save_checkpoint
@@ -144,6 +144,12 @@ def test_a_run_of_other_settings_or_another_store_is_refused(run: Run, home: Pat
     tiny_collection(tmp_path, artists=12)
     with pytest.raises(RunError, match=r"belongs to store .*; name another folder with --run"):
         make_run(load_config(tmp_path / "config.yaml"), run.path)
+
+
+def test_a_store_built_from_other_settings_is_refused(home: Path) -> None:
+    changed = load_config(home / "config.yaml", ["preprocess.square=pad"])
+    with pytest.raises(StoreError, match=r"was built with preprocess\.square = crop, not pad; run 'make store'"):
+        make_run(changed, None)
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

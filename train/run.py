@@ -26,7 +26,7 @@ from pipeline.split import make_split
 from preprocess.common.config import Config, Train
 from preprocess.common.errors import RunError, StoreError
 from preprocess.common.files import digest, read_json, write_json, write_text, written_aside
-from preprocess.store import Store, current_store, open_store
+from preprocess.store import Store, open_store, store_of
 
 FORMAT = 1
 PINNED_VERSIONS = ("keras", "numpy", "pillow", "tensorflow")
@@ -110,7 +110,7 @@ def make_run(config: Config, path: Path | None) -> Run:
 
     Raises RunError where `path` belongs to another store or other settings.
     """
-    store = current_store(config.store_folder)
+    store = store_of(config)
     path = path or run_path(config, store)
     if not (path / "run.json").exists():
         split = make_split(store, config)
@@ -142,7 +142,7 @@ def make_run(config: Config, path: Path | None) -> Run:
 def finished_run(config: Config, path: Path | None) -> Run:
     """Open the finished run of the current store and settings, or the one at `path`. Raises RunError."""
     if path is None:
-        path = run_path(config, current_store(config.store_folder))
+        path = run_path(config, store_of(config))
     run = open_run(path)
     if not run.finished:
         raise RunError(f"{path} has not finished training; run 'make train', which goes on where it stopped")

@@ -1,0 +1,51 @@
+"""Documents and code agree: every setting and every command is documented, and the defaults are those of the code."""
+
+from pathlib import Path
+
+import click
+import pytest
+import yaml
+
+from pipeline.__main__ import pipeline
+from preprocess.__main__ import preprocess
+from preprocess.common.config import Config, Section
+from train.__main__ import train
+
+ROOT = Path(__file__).parent.parent
+
+
+def settings(section: Section, prefix: str = "") -> dict[str, object]:
+    """Return every setting of the schema by its dotted name, with its default."""
+    found: dict[str, object] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        found |= settings(value, f"{prefix}{name}.") if isinstance(value, Section) else {f"{prefix}{name}": value}
+    return found
+
+
+def flattened(values: dict[str, object], prefix: str = "") -> dict[str, object]:
+    found: dict[str, object] = {}
+    for name, value in values.items():
+        found |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return found
+
+
+def test_config_yaml_holds_every_setting_with_its_default() -> None:
+    written = flattened(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    defaults = {name: str(value) if isinstance(value, Path) else value for name, value in settings(Config()).items()}
+    assert written == defaults
+
+
+def test_the_readme_has_every_setting_with_its_default() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+    table = dict(line.split("|")[1:3] for line in lines if line.startswith("| `"))
+    written = {name.strip(" `"): yaml.safe_load(value.strip(" `")) for name, value in table.items()}
+    assert written == flattened(yaml.safe_load((ROOT / "config.yaml").read_text()))
+
+
+@pytest.mark.parametrize("group", [preprocess, pipeline, train], ids=lambda group: str(group.name))
+def test_every_command_and_option_has_a_help_text(group: click.Group) -> None:
+    for command in group.commands.values():
+        assert command.help
+        options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+        assert all(option.help for option in options), command.name
