@@ -1,6 +1,8 @@
 """tf.data: batches of pictures and the pairs among them. The only module of the pipeline that imports TensorFlow."""
 
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,9 +11,22 @@ from numpy.typing import NDArray
 
 from pipeline.reader import Reader
 from pipeline.streams import Stream
+from preprocess.common.errors import StoreError
 
+STORE_ERROR = re.compile(r"(?:StoreError|QuarantinedRow): (.*)")
 Draw = Callable[[int, int], NDArray[np.float32]]
 PARALLEL_READS = 2
+
+
+@contextmanager
+def store_errors() -> Iterator[None]:
+    """Give back the reader's own StoreError, which TensorFlow wraps into one of its errors with a traceback as text."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if found := STORE_ERROR.search(str(error)):
+            raise StoreError(found[1]) from None
+        raise
 
 
 def training_dataset(

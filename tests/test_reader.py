@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 import zarr
 
-from pipeline.dataset import rows_dataset, training_dataset
+from pipeline.dataset import rows_dataset, store_errors, training_dataset
 from pipeline.reader import Reader
 from pipeline.streams import Groups, Pairs, Stream, in_order, rows_by_label
 from preprocess.common.errors import QuarantinedRow, StoreError
@@ -116,8 +116,8 @@ def test_rows_in_order_cover_the_side_once(store: Store) -> None:
     assert np.array_equal(found, reader.read(rows))
 
 
-def test_an_error_of_the_reader_reaches_the_trainer_with_its_message(damaged: Store) -> None:
+def test_an_error_of_the_reader_reaches_the_trainer_as_itself(damaged: Store) -> None:
     rows = stored_rows(damaged)
     shutil.rmtree(damaged.path / "images_16" / "c")
-    with pytest.raises(Exception, match=r"row 0 of .*"):
+    with pytest.raises(StoreError, match=r"^row 0 of [^\n]* is damaged: [^\n]*run 'make check-store'$"), store_errors():
         list(rows_dataset(Reader(damaged, 16), in_order(rows, 32)))

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from pipeline.dataset import training_dataset
+from pipeline.dataset import store_errors, training_dataset
 from pipeline.reader import Reader
 from pipeline.split import TRAIN
 from pipeline.streams import Groups, Pairs, Stream, rows_by_label
@@ -63,7 +63,8 @@ def train_steps(
     dataset = training_dataset(reader, make_stream(run), draw, start, stop, prefetch)
     began = time.monotonic()
     tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress.advance(1))
-    history = network.fit(dataset, epochs=1, verbose=0, callbacks=[tick], shuffle=False)
+    with store_errors():
+        history = network.fit(dataset, epochs=1, verbose=0, callbacks=[tick], shuffle=False)
     seconds = time.monotonic() - began
     return {
         "step": stop, "loss": float(history.history["loss"][0]), "seconds": round(seconds, 3),

@@ -31,7 +31,7 @@ def build_embedder(settings: Train) -> keras.Model:
 
 
 def compact(images: Any, width: int) -> Any:
-    """Return features [n, 11 * width] of a small residual network: how much of each mark there is, and how unevenly.
+    """Return features [n, 16 * width] of a small residual network: how much of each mark there is, and how unevenly.
 
     A hand shows in marks of every scale and in their contrast, so every level gives the mean and the spread of its
     channels, and nothing is normalised before they are taken: a norm between the layers takes away just what the

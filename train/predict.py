@@ -1,13 +1,14 @@
 """Embeddings and scores: of rows of a store, and of two picture files."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.dataset import rows_dataset
+from pipeline.dataset import rows_dataset, store_errors
 from pipeline.reader import Reader
 from pipeline.streams import PairList, in_order
 from preprocess.common.errors import SourceError, UnreadablePicture
@@ -42,14 +43,12 @@ def build_network(run: Run) -> PairNetwork:
 def embed_rows(network: PairNetwork, reader: Reader, rows: NDArray[np.int64], what: str | None) -> NDArray[np.float32]:
     """Return the embeddings float32 [n, d] of `rows` [n]; `what` names the work where its progress is to be shown."""
     batches = in_order(rows, EMBED_BATCH)
+    shown = nullcontext() if what is None else Progress(what, len(rows), "picture")
     found = []
-    dataset = rows_dataset(reader, batches)
-    if what is None:
-        found = [embed(network, images.numpy()) for images in dataset]
-    else:
-        with Progress(what, len(rows), "picture") as progress:
-            for images in dataset:
-                found.append(embed(network, images.numpy()))
+    with shown as progress, store_errors():
+        for images in rows_dataset(reader, batches):
+            found.append(embed(network, images.numpy()))
+            if progress is not None:
                 progress.advance(len(images))
     return np.concatenate(found)
 

@@ -2,8 +2,6 @@
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from types import TracebackType
 
 from tqdm import tqdm
@@ -53,12 +51,3 @@ class Progress:
         self.bar.close()
         if not self.terminal:
             self.say()
-
-
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Announce a stage that has no count, and say how long it took."""
-    print(f"{name} ...", file=sys.stderr, flush=True)
-    started = time.monotonic()
-    yield
-    print(f"{name}: {time.monotonic() - started:.1f} s", file=sys.stderr, flush=True)
