@@ -77,7 +77,7 @@ def array_name(size: int) -> str:
 def create_arrays(path: Path, count: int, sizes: list[int], rows_per_shard: int) -> None:
     """Create the group and its picture arrays, without data: one picture per chunk, each with a CRC-32C.
 
-    Photographs do not compress (zstd saves 3 %), so chunks are raw. Dimension names differ by size for xarray.
+    Photographs do not compress, so chunks are raw. Dimension names differ by size for xarray.
     """
     group = zarr.create_group(path, overwrite=True)
     for size in sizes:
