@@ -12,6 +12,7 @@ LOCK := $(if $(DRIVER),cuda,cpu)
 STAMP := $(VENV)/.installed-$(LOCK)
 OPTIONS := --config $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
 CODE := preprocess pipeline train tests
+GALLERY := source.kind=gallery source.path=data/gallery
 IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits
 NOT_BUILT = @echo "error: make $@ is not built yet; it will come in a later version" >&2; exit 2
 
@@ -33,10 +34,10 @@ $(STAMP): requirements/$(LOCK).txt
 	@touch $@
 
 demo: ## the whole way on a generated gallery: paintings, store, training, calibration, report
-	@$(MAKE) --no-print-directory report SET="source.kind=gallery source.path=data/gallery $(SET)"
+	@$(MAKE) --no-print-directory report SET="$(GALLERY) $(SET)"
 
 gallery: setup ## generate the paintings of the embedded default
-	@$(PY) -m preprocess gallery $(OPTIONS)
+	@$(PY) -m preprocess gallery --config $(CONFIG) $(foreach setting,$(GALLERY) $(SET),--set '$(setting)')
 
 manifest: setup ## list the pictures with artist, size and checksum
 	@$(PY) -m preprocess manifest $(OPTIONS)

@@ -52,6 +52,15 @@ def test_an_unsupported_python_is_refused_with_the_remedy(tmp_path: Path) -> Non
     assert not (tmp_path / "venv").exists()
 
 
+def test_paintings_are_never_generated_into_somebody_elses_folder(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("source: {kind: csv, path: pictures}\n")
+    command = [sys.executable, "-m", "preprocess", "gallery", "--config", str(tmp_path / "config.yaml")]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert found.returncode == 2
+    assert "source.kind is 'csv'" in found.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
     (tmp_path / "config.yaml").write_text("")

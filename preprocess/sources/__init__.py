@@ -3,6 +3,7 @@
 import os
 
 from preprocess.common.config import Config
+from preprocess.common.errors import SourceError
 from preprocess.gallery import generate
 from preprocess.sources.base import LABELS, Source
 from preprocess.sources.files import Folders, Table
@@ -14,8 +15,12 @@ __all__ = ["LABELS", "Source", "ensure_gallery", "make_source"]
 def ensure_gallery(config: Config) -> bool:
     """Generate the paintings of the embedded default where they are missing; return whether anything was made.
 
-    Raises SourceError where the folder holds something else.
+    Raises SourceError where the source is no gallery, or the folder holds something else.
     """
+    if config.source.kind != "gallery":
+        raise SourceError(
+            f"source.kind is {config.source.kind!r}; set source.kind: gallery and a source.path of its own"
+        )
     workers = config.preprocess.workers or os.cpu_count() or 1
     settings = config.gallery
     return generate(config.source.path, settings.pictures, settings.artists, settings.seed, workers)
