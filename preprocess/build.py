@@ -192,10 +192,8 @@ def recipe() -> dict[str, str]:
 def seal(collection: Path, folder: Path, manifest: pl.DataFrame, inputs: dict[str, Any], records: list[Any]) -> Store:
     """Write labels, rows and the seal beside the finished shards, and give the store its name."""
     path = folder / "store"
-    labels = zarr.open_group(path).create_array(
-        "label", data=manifest["label"].to_numpy(), dimension_names=["row"], overwrite=True
-    )
-    assert labels.shape == (len(manifest),)
+    labels = manifest["label"].to_numpy()
+    zarr.open_group(path).create_array("label", data=labels, dimension_names=["row"], overwrite=True)
     found = pl.DataFrame([row for record in records for row in record["rows"]], FOUND)
     rows = manifest.drop("mtime_ns", "problem").with_row_index("row").hstack(found)
     write_parquet(path / ROWS, rows)

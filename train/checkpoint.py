@@ -9,7 +9,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from preprocess.common.errors import RunError
-from preprocess.common.files import fsync_file, fsync_folder, read_json, sha256_file, write_json
+from preprocess.common.files import fsync_folder, read_json, sha256_file, write_json, written_aside
 
 KEEP = 2
 STATE, RECORD = "state.safetensors", "record.json"
@@ -22,11 +22,8 @@ def numbered(prefix: str, variables: list[keras.Variable]) -> dict[str, keras.Va
 
 def save_variables(path: Path, variables: dict[str, keras.Variable]) -> None:
     """Write variables to `path`, durably."""
-    aside = path.with_name(f".aside-{path.name}")
-    save_file({name: np.array(variable.numpy(), order="C") for name, variable in variables.items()}, aside)
-    fsync_file(aside)
-    aside.replace(path)
-    fsync_folder(path.parent)
+    with written_aside(path) as aside:
+        save_file({name: np.array(variable.numpy(), order="C") for name, variable in variables.items()}, aside)
 
 
 def load_variables(path: Path, variables: dict[str, keras.Variable]) -> None:

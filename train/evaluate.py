@@ -11,7 +11,7 @@ from pipeline.split import TEST, can_pair
 from pipeline.streams import PairList
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
-from preprocess.common.files import exclusive, read_json, write_json, written_aside
+from preprocess.common.files import exclusive, read_json, write_json, write_parquet
 from train.calibrate import Calibration, calibrate
 from train.figures import evaluation_inputs, evaluation_settings
 from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
@@ -38,8 +38,7 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
                 scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
                 sides[side] = measure(run, side, pairs, scores, calibration, config)
                 tables.append(table(side, pairs, scores, calibration))
-        with written_aside(run.path / "pairs.parquet") as aside:
-            pl.concat(tables).write_parquet(aside)
+        write_parquet(run.path / "pairs.parquet", pl.concat(tables))
         write_json(run.path / "calibration.json", calibration.as_json())
         validation = read_json(run.path / "finished.json")["validation"]
         metrics = {"inputs": evaluation_inputs(run, config), "sides": sides, "validation": validation}

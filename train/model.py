@@ -117,8 +117,3 @@ def resized(images: Any, size: int) -> Any:
     if images.shape[1] == size:
         return images
     return ops.image.resize(images, (size, size), interpolation="bilinear", antialias=True)
-
-
-def count_parameters(network: keras.Model) -> int:
-    """Return the number of trained numbers in `network`."""
-    return int(sum(variable.shape.num_elements() for variable in network.trainable_variables))

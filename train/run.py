@@ -25,7 +25,7 @@ import polars as pl
 from pipeline.split import make_split
 from preprocess.common.config import Config, Train
 from preprocess.common.errors import RunError, StoreError
-from preprocess.common.files import digest, read_json, write_json, write_text, written_aside
+from preprocess.common.files import digest, read_json, write_json, write_parquet, write_text
 from preprocess.store import Store, open_store, store_of
 
 FORMAT = 1
@@ -115,8 +115,7 @@ def make_run(config: Config, path: Path | None) -> Run:
     if not (path / "run.json").exists():
         split = make_split(store, config)
         path.mkdir(parents=True, exist_ok=True)
-        with written_aside(path / "split.parquet") as aside:
-            split.write_parquet(aside)
+        write_parquet(path / "split.parquet", split)
         versions = {name: version(name) for name in PINNED_VERSIONS}
         pins = {
             "format": FORMAT, "store": os.path.relpath(store.path, path), "fingerprint": store.fingerprint,
