@@ -1,86 +1,180 @@
-"""One shard, the unit of work: decode its pictures, write one file per size, and last its record."""
+"""One shard, the unit of work: decode its pictures into one file per size, and write last the record that it is done."""
 
+import functools
+import os
+import time
+from collections import Counter
+from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-import polars as pl
-import tensorstore as ts
-from numpy.typing import NDArray
+import psutil
 
-from preprocess.common.errors import UnreadablePicture
-from preprocess.common.files import read_json, sha256_file, write_bytes, write_json
-from preprocess.images import make_squares, perceptual_hash, statistics
+from preprocess.common.config import Preprocess
+from preprocess.common.errors import StoreError, UnreadablePicture
+from preprocess.common.files import Place, digest, exists, read_json, sha256_file, write_json, written_aside
+from preprocess.decoder import Decoder, Undecodable
+from preprocess.images import Squares
+from preprocess.measures import perceptual_hash, statistics
+from preprocess.recipe import recipe
+from preprocess.sharding import ShardWriter
 from preprocess.sources import Source
-from preprocess.store import QUARANTINED, STORED, array_name
+from preprocess.store import QUARANTINED, REMOVED, STORED, shard_name
 
-Row = dict[str, str | float | None]
-FOUND = {
-    "status": pl.String, "reason": pl.String, "phash": pl.String, "mean": pl.Float64, "contrast": pl.Float64,
-    "colour": pl.Float64, "profile": pl.String,
-}  # fmt: skip
+RECORDS, STARTED = "records", "started.json"
+NO_FILE, NO_LONGER = "no such file", "no longer in the source"
+FOUND = (
+    "sha256", "format", "width", "height", "mode", "status", "reason", "phash", "mean", "contrast", "colour", "profile",
+)  # fmt: skip
 """The columns of rows.parquet that decoding adds."""
+WORKER_BYTES = 120_000_000
+"""Kept of a worker's memory for the worker itself: Python, dask and the libraries it imports take about 80 MB."""
+
+
+class Asked(NamedTuple):
+    """A row of the manifest, as a worker needs it."""
+
+    place: str | None
+    bytes: int
+    stamp: int
+    removed: bool
+
+
+class How(NamedTuple):
+    """The settings of decoding; `memory` is what a decoder may take, in bytes."""
+
+    sizes: tuple[int, ...]
+    square: str
+    max_megapixels: float
+    memory: int
+
+    @classmethod
+    def of(cls, settings: Preprocess) -> "How":
+        """Return what the settings say of decoding."""
+        memory = int(settings.memory_per_worker) - WORKER_BYTES
+        return cls(tuple(settings.sizes), settings.square, settings.max_megapixels, memory)
 
 
 @dataclass(frozen=True)
 class Job:
-    """All that a worker needs to build one shard of the store in `store`; `rows` are (key, problem) pairs."""
+    """All that a worker needs to build shard `number` in `folder`."""
 
     source: Source
-    store: Path
-    record: Path
-    rows: tuple[tuple[str, str | None], ...]
-    sizes: tuple[int, ...]
-    square: str
-    max_megapixels: float
+    folder: Place
+    number: int
+    rows_per_shard: int
+    rows: tuple[Asked, ...]
+    how: How
+    recipe: dict[str, str]
+
+    @property
+    def record(self) -> Place:
+        """Where the record of this shard is written, last."""
+        return self.folder / RECORDS / f"{self.number:06d}.json"
+
+    @property
+    def asked(self) -> str:
+        """A digest of which files these are: a record of others is none of this job."""
+        return digest([list(row) for row in self.rows])
+
+    def done(self) -> dict[str, Any] | None:
+        """Return the record of this very job, or None."""
+        try:
+            record: dict[str, Any] = read_json(self.record)
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if record.get("asked") == self.asked else None
 
 
-def build_shard(job: Job) -> tuple[int, int]:
-    """Build one shard and return how many pictures were stored and how many quarantined."""
-    images = {size: np.empty((len(job.rows), size, size, 3), np.uint8) for size in job.sizes}
-    rows = [decode(job, index, images) for index in range(len(job.rows))]
-    stored = np.flatnonzero([row["status"] == STORED for row in rows])
-    files = {}
-    for size in job.sizes if len(stored) else ():
-        name = f"{array_name(size)}/c/{int(job.record.stem)}/0/0/0"
-        write_bytes(job.store / name, encode_shard(job.store / array_name(size), images[size], stored))
-        files[name] = sha256_file(job.store / name)
-    quarantined = len(rows) - len(stored)
-    write_json(job.record, {"rows": rows, "files": files, "quarantined": quarantined})
-    return len(stored), quarantined
+def build_shard(job: Job) -> dict[str, Any]:
+    """Build one shard and return what it came to: pictures, stored, reasons, bytes, seconds, and the peak of memory.
 
-
-def decode(job: Job, index: int, images: dict[int, NDArray[np.uint8]]) -> Row:
-    """Decode one picture into `images` [row, y, x, channel] of each size, and return its row of rows.parquet."""
-    key, problem = job.rows[index]
-    try:
-        if problem:
-            raise UnreadablePicture(problem)
-        with job.source.open(key) as image:
-            squares = make_squares(image, job.sizes, job.square, job.max_megapixels)
-    except UnreadablePicture as error:
-        return dict.fromkeys(FOUND) | {"status": QUARANTINED, "reason": str(error)}
-    for size, pixels in squares.pixels.items():
-        images[size][index] = pixels
-    phash = perceptual_hash(squares) if job.source.hashes_meaningful else None
-    return {"status": STORED, "reason": None, "phash": phash, **statistics(squares), "profile": squares.profile}
-
-
-def encode_shard(array: Path, images: NDArray[np.uint8], stored: NDArray[np.intp]) -> bytes:
-    """Return the bytes of one shard of the zarr array in `array` that holds chunks for exactly the `stored` rows.
-
-    TensorStore rather than zarr-python, which cannot write some rows of a shard and leave others out (3.1.6), and
-    which would drop pictures that are all black. The bytes are the same where both can (tested).
+    Raises StoreError where this machine sees another disk, has other decoders, or a picture changed meanwhile.
     """
-    metadata: dict[str, Any] = read_json(array / "zarr.json")
-    wanted = ("data_type", "chunk_grid", "chunk_key_encoding", "codecs", "fill_value")
-    shard = {name: metadata[name] for name in wanted}
-    shard["shape"] = metadata["chunk_grid"]["configuration"]["chunk_shape"]
-    context = ts.Context()
-    target = ts.open(
-        {"driver": "zarr3", "kvstore": "memory://", "metadata": shard, "store_data_equal_to_fill_value": True},
-        create=True, context=context,
-    ).result()  # fmt: skip
-    target[stored].write(images[stored]).result()
-    return bytes(ts.KvStore.open("memory://", context=context).result().read("c/0/0/0/0").result().value)
+    started = time.perf_counter()
+    refuse_strangers(job)
+    decoder = decoder_of(job.how)
+    rows: list[dict[str, Any]] = []
+    paths = {size: job.folder / "store" / shard_name(size, job.number) for size in job.how.sizes}
+    with ExitStack() as files:
+        writers: dict[int, ShardWriter] = {}
+        for number, row in enumerate(job.rows):
+            found, squares = decode(job.source, row, decoder)
+            rows.append(found)
+            if squares is None:
+                continue
+            if not writers:  # a shard without pictures has no file
+                for size, path in paths.items():
+                    aside = files.enter_context(written_aside(path))
+                    writers[size] = files.enter_context(ShardWriter(aside, job.rows_per_shard))
+            for size, writer in writers.items():
+                writer.write(number, squares.pixels[size])
+    written = {shard_name(size, job.number): sha256_file(paths[size]) for size in writers}
+    write_json(job.record, {"asked": job.asked, "rows": rows, "files": written})
+    return {
+        "pictures": len(rows), "stored": sum(row["status"] == STORED for row in rows), "reasons": reasons(rows),
+        "bytes": sum(row.bytes for row in job.rows), "seconds": time.perf_counter() - started,
+        "memory": anonymous_memory() + decoder.peak,
+    }  # fmt: skip
+
+
+def refuse_strangers(job: Job) -> None:
+    """Raise StoreError where this worker would write elsewhere, or other bytes than its peers."""
+    host = os.uname().nodename
+    if not exists(job.folder / STARTED):
+        raise StoreError(f"the worker on {host} does not see {job.folder}; use a folder that all machines share, "
+                         "or an object store")  # fmt: skip
+    if differences := {name for name, version in job.recipe.items() if recipe()[name] != version}:
+        name = sorted(differences)[0]
+        raise StoreError(f"the worker on {host} has {name} {recipe()[name]}, not {job.recipe[name]}, and would decode "
+                         "other pixels; install requirements/cpu.txt there too")  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def decoder_of(how: How) -> Decoder:
+    """Return this process's warm decoder for the settings `how`."""
+    return Decoder(how.sizes, how.square, how.max_megapixels, how.memory)
+
+
+def decode(source: Source, row: Asked, decoder: Decoder) -> tuple[dict[str, Any], Squares | None]:
+    """Decode one picture; return what rows.parquet says of it, and its squares unless it is quarantined or removed.
+
+    Raises StoreError where the file changes while it is read.
+    """
+    found: dict[str, Any] = dict.fromkeys(FOUND)
+    if row.removed:
+        return found | {"status": REMOVED, "reason": NO_LONGER}, None
+    try:
+        if row.place is None:
+            raise UnreadablePicture(NO_FILE)
+        try:
+            with source.fetch(row.place) as path:
+                found["sha256"] = sha256_file(path)
+                decoded = decoder.decode(path)
+        finally:
+            if source.stamp(row.place) != (row.bytes, row.stamp):
+                raise StoreError(f"{row.place} changed while it was read; run 'make store' again once it is at rest")
+    except UnreadablePicture as error:
+        if isinstance(error, Undecodable):
+            found |= {"format": error.format, "width": error.width, "height": error.height, "mode": error.mode}
+        return found | {"status": QUARANTINED, "reason": str(error)}, None
+    squares = decoded.squares
+    found |= {"format": decoded.format, "width": decoded.width, "height": decoded.height, "mode": decoded.mode}
+    phash = perceptual_hash(squares) if source.hashes_meaningful else None
+    return found | {"status": STORED, "phash": phash, **statistics(squares), "profile": squares.profile}, squares
+
+
+def reasons(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how many rows are quarantined, by reason."""
+    return dict(Counter(row["reason"] for row in rows if row["status"] == QUARANTINED))
+
+
+def retryable(rows: list[dict[str, Any]]) -> dict[str, int]:
+    """Return the `reasons` for which another try may help: all but a file that is not there."""
+    return {reason: count for reason, count in reasons(rows).items() if reason != NO_FILE}
+
+
+def anonymous_memory() -> int:
+    """Return the memory of this process that the system cannot take back from it, in bytes."""
+    memory = psutil.Process().memory_full_info()
+    return int(getattr(memory, "uss", memory.rss))

@@ -6,33 +6,40 @@ stores/<collection>/<fingerprint>/          a zarr v3 group
     images_256/                             uint8 [row, y, x, channel], one array per size
     label/                                  int32 [row]
     rows.parquet                            status, reason, perceptual hash and statistics of each row
-    seal.json                               inputs, recipe, and the SHA-256 of every other file
+    seal.json                               inputs, recipe, what each shard was made from, the SHA-256 of every other file
 """
 
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import polars as pl
-import zarr
-from zarr.codecs import Crc32cCodec
+from numpy.typing import NDArray
 
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
-from preprocess.common.files import digest, read_json, sha256_file, write_text
-from preprocess.common.progress import Progress
+from preprocess.common.files import Place, list_files, local_copy, read_bytes, read_parquet, write_text
+from preprocess.sharding import read_chunk, read_index
 
 SEAL, ROWS, CURRENT = "seal.json", "rows.parquet", "CURRENT"
-FORMAT = 1
-STORED, QUARANTINED = "stored", "quarantined"
+FORMAT = 2
+FINGERPRINT, SHARD = re.compile(r"[0-9a-f]{64}"), re.compile(r"images_\d+/c/(\d+)/0/0/0")
+STORED, QUARANTINED, REMOVED = "stored", "quarantined", "removed"
 
 
 @dataclass(frozen=True)
 class Store:
     """A sealed store, opened for reading."""
 
-    path: Path
+    path: Place
     seal: dict[str, Any]
 
     @property
@@ -57,9 +64,24 @@ class Store:
 
     @cached_property
     def rows(self) -> pl.DataFrame:
-        """One row per picture: the manifest's columns (less modification times), row, status ("stored" or
-        "quarantined"), reason, phash (16 hexadecimal digits or null), mean, contrast, colour, profile."""
-        return pl.read_parquet(self.path / ROWS)
+        """One row per picture: row, key, artist, label, side, title, style, genre, date, bytes, sha256, format, width,
+        height (as stored in the file), mode, status ("stored", "quarantined" or "removed"), reason, phash (16
+        hexadecimal digits or null), mean, contrast, colour, profile ("none", "applied" or "broken")."""
+        return read_parquet(self.path / ROWS)
+
+    @property
+    def rows_per_shard(self) -> int:
+        """How many rows a file holds, the last one perhaps fewer."""
+        return int(self.seal["inputs"]["rows_per_shard"])
+
+    def picture(self, row: int, size: int) -> NDArray[np.uint8]:
+        """Return one picture, uint8 [size, size, 3], at a stored size. Raises StoreError where it is not there whole."""
+        shard, place = divmod(row, self.rows_per_shard)
+        try:
+            with local_copy(self.path / shard_name(size, shard)) as path, path.open("rb") as file:
+                return read_chunk(file, read_index(file, self.rows_per_shard)[place], size)
+        except (ValueError, FileNotFoundError) as error:
+            raise StoreError(f"row {row} of {self.path} is damaged: {error}; run 'make check-store'") from None
 
     def size_for(self, wanted: int) -> int:
         """Return the smallest stored size of at least `wanted` pixels. Raises StoreError."""
@@ -74,36 +96,55 @@ def array_name(size: int) -> str:
     return f"images_{size}"
 
 
-def create_arrays(path: Path, count: int, sizes: list[int], rows_per_shard: int) -> None:
-    """Create the group and its picture arrays, without data: one picture per chunk, each with a CRC-32C.
+def shard_name(size: int, number: int) -> str:
+    """Return the path, inside a store, of the file that holds the pictures of shard `number` at one size."""
+    return f"{array_name(size)}/c/{number}/0/0/0"
 
-    Photographs do not compress, so chunks are raw. Dimension names differ by size for xarray.
+
+def shard_of(name: str) -> int | None:
+    """Return the number of the shard that a file of the store holds, or None where it holds no pictures."""
+    found = SHARD.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+@contextmanager
+def metadata_of(count: int, sizes: list[int], rows_per_shard: int, labels: NDArray[np.int32]) -> Iterator[Path]:
+    """Yield a temporary folder with all files of a store's zarr group but the pictures.
+
+    The picture arrays have one picture per chunk, each with a CRC-32C. Photographs do not compress, so chunks are raw.
+    Dimension names differ by size for xarray.
     """
-    group = zarr.create_group(path, overwrite=True)
-    for size in sizes:
-        group.create_array(
-            array_name(size), shape=(count, size, size, 3), dtype="uint8", chunks=(1, size, size, 3),
-            shards=(rows_per_shard, size, size, 3), compressors=[Crc32cCodec()],
-            dimension_names=["row", f"y_{size}", f"x_{size}", "channel"],
-        )  # fmt: skip
+    import zarr
+    from zarr.codecs import Crc32cCodec
+
+    with TemporaryDirectory() as folder:
+        group = zarr.create_group(folder)
+        for size in sizes:
+            group.create_array(
+                array_name(size), shape=(count, size, size, 3), dtype="uint8", chunks=(1, size, size, 3),
+                shards=(rows_per_shard, size, size, 3), compressors=[Crc32cCodec()],
+                dimension_names=["row", f"y_{size}", f"x_{size}", "channel"],
+            )  # fmt: skip
+        group.create_array("label", data=labels, dimension_names=["row"])
+        yield Path(folder)
 
 
-def open_store(path: Path) -> Store:
+def open_store(path: Place) -> Store:
     """Open the sealed store in `path`. Raises StoreError."""
     try:
-        seal = read_json(path / SEAL)
-    except FileNotFoundError:
+        data = read_bytes(path / SEAL)
+    except (FileNotFoundError, NotADirectoryError):
         raise StoreError(f"{path} is not a sealed store; run 'make store'") from None
-    except ValueError:
-        raise StoreError(f"{path / SEAL} is damaged; run 'make check-store', then rebuild with 'make store'") from None
-    if not isinstance(seal, dict) or seal.get("format") != FORMAT:
+    if hashlib.sha256(data).hexdigest() != path.name:
+        raise StoreError(f"{path / SEAL} does not match its fingerprint: it was changed, or made by another version of "
+                         "this program; rebuild it with 'make store'")  # fmt: skip
+    seal = json.loads(data)
+    if seal["format"] != FORMAT:
         raise StoreError(f"{path} was made by another version of this program; rebuild it with 'make store'")
-    if digest(seal) != path.name:
-        raise StoreError(f"{path / SEAL} does not match its fingerprint; it was changed: rebuild with 'make store'")
     return Store(path, seal)
 
 
-def current_store(folder: Path) -> Store:
+def current_store(folder: Place) -> Store:
     """Open the store that `folder`/CURRENT points to. Raises StoreError."""
     if not (fingerprint := pointed_to(folder)):
         raise StoreError(f"{folder} has no store yet; run 'make store'")
@@ -113,7 +154,7 @@ def current_store(folder: Path) -> Store:
 def store_of(config: Config) -> Store:
     """Open the current store of the settings' collection. Raises StoreError where it was built with other settings."""
     store = current_store(config.store_folder)
-    for key, wanted in config.preprocess.model_dump(exclude={"workers"}).items():
+    for key, wanted in config.preprocess.content.items():
         if store.seal["inputs"][key] != wanted:
             built = store.seal["inputs"][key]
             raise StoreError(f"{store.path} was built with preprocess.{key} = {built}, not {wanted}; "
@@ -121,24 +162,23 @@ def store_of(config: Config) -> Store:
     return store
 
 
-def pointed_to(folder: Path) -> str:
+def pointed_to(folder: Place) -> str:
     """Return the fingerprint in `folder`/CURRENT, or an empty string where there is none."""
     try:
-        return (folder / CURRENT).read_text(encoding="utf-8", errors="replace").strip()
+        return read_bytes(folder / CURRENT).decode(errors="replace").strip()
     except FileNotFoundError:
         return ""
 
 
-def find_store(folder: Path, inputs: dict[str, Any]) -> Store | None:
-    """Return the sealed store in `folder` that was made from exactly `inputs`, if there is one."""
-    for seal in sorted(folder.glob(f"*/{SEAL}")):
-        try:
-            store = open_store(seal.parent)
-        except StoreError:
-            continue
-        if store.seal["inputs"] == inputs:
-            return store
-    return None
+def sealed_stores(folder: Place) -> list[Store]:
+    """Return all sealed stores in `folder`, the current one first."""
+    current = pointed_to(folder)
+    names = [path.name for path in folder.iterdir() if FINGERPRINT.fullmatch(path.name)]
+    found = []
+    for name in sorted(names, key=lambda name: (name != current, name)):
+        with suppress(StoreError):
+            found.append(open_store(folder / name))
+    return found
 
 
 def point_to(store: Store) -> None:
@@ -147,26 +187,3 @@ def point_to(store: Store) -> None:
         write_text(store.path.parent / CURRENT, store.fingerprint + "\n")
 
 
-def check_store(store: Store) -> list[str]:
-    """Read every file and return what is wrong, a line each; an empty list means byte for byte as sealed."""
-    sealed: dict[str, str] = store.seal["files"]
-    present = {path.relative_to(store.path).as_posix() for path in store.path.rglob("*") if path.is_file()} - {SEAL}
-    damage = [f"{name}: not in the seal" for name in sorted(present - sealed.keys())]
-    with Progress("check-store", len(sealed), "file") as progress:
-        for name, expected in sorted(sealed.items()):
-            if name not in present:
-                damage.append(f"{name}: missing{rows_in(store, name)}")
-            elif sha256_file(store.path / name) != expected:
-                damage.append(f"{name}: changed{rows_in(store, name)}")
-            progress.advance(1, f"damaged: {len(damage)}")
-    return damage
-
-
-def rows_in(store: Store, name: str) -> str:
-    """Say which rows a damaged file holds."""
-    array, *coordinates = name.split("/c/")
-    if not array.startswith("images_") or not coordinates:
-        return ""
-    per_shard = int(store.seal["inputs"]["rows_per_shard"])
-    first = int(coordinates[0].split("/")[0]) * per_shard
-    return f" (rows {first} to {min(first + per_shard, store.seal['rows']) - 1})"

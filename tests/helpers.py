@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocess.common.cli import main
+from preprocess.common.files import list_files, sha256_file
 from preprocess.images import Squares, make_squares
+from preprocess.store import Store
 
 Pixels = NDArray[np.uint8]
 RED, GREEN, BLUE, YELLOW = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0)
@@ -155,3 +157,8 @@ def contents(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != ".lock"
     }
+
+
+def store_files(store: Store) -> dict[str, str]:
+    """Return the SHA-256 of every file of a store, read anew."""
+    return {name: sha256_file(store.path / name) for name in sorted(list_files(store.path))}

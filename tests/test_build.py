@@ -1,6 +1,7 @@
 """Building a store: the same bytes whoever builds it, nothing done twice, and a killed run that goes on."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -8,24 +9,24 @@ import sys
 import time
 from collections import namedtuple
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from distributed import Client, LocalCluster
-from PIL import Image
 
 from preprocess import build as building
 from preprocess.build import build_store
+from preprocess.check import check_store
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import StoreError
-from preprocess.common.files import digest
 from preprocess.manifest import make_manifest
-from preprocess.store import Store, check_store, current_store
+from preprocess.plan import Plan
+from preprocess.store import Store, current_store
 from tests.conftest import ROOT
-from tests.helpers import collection, command, contents, raiser, smooth, write_config, write_table
+from tests.helpers import collection, command, contents, raiser, smooth, store_files, write_config, write_table
 
+SOAK = int(os.environ.get("SOAK", "1"))
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -35,23 +36,8 @@ def build_again(config: Config, **settings: object) -> Store:
     return build_store(changed, make_manifest(changed))
 
 
-@pytest.fixture
-def threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Dask's workers are threads of this process, which start at once, where it makes no difference to a test."""
-
-    @contextmanager
-    def local_cluster(workers: int) -> Iterator[Client]:
-        with (
-            LocalCluster(workers, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0") as cluster,
-            Client(cluster) as client,
-        ):
-            yield client
-
-    monkeypatch.setattr(building, "local_cluster", local_cluster)
-
-
 def refuse_to_build(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(building, "build", raiser(AssertionError("built again")))
+    monkeypatch.setattr(building, "build_shards", raiser(AssertionError("built again")))
 
 
 def test_a_store_is_the_same_bytes_with_one_worker_as_with_two(built: Store, tmp_path: Path) -> None:
@@ -61,7 +47,7 @@ def test_a_store_is_the_same_bytes_with_one_worker_as_with_two(built: Store, tmp
     assert store.fingerprint == built.fingerprint
     assert contents(store.path) == contents(built.path)
     assert {path.name for path in config.store_folder.iterdir()} == {
-        "manifest.parquet", ".lock", "CURRENT", store.fingerprint,
+        "manifest.parquet", ".lock", "CURRENT", "progress", store.fingerprint,
     }  # fmt: skip
 
 
@@ -72,7 +58,6 @@ def test_a_rerun_builds_nothing(built: Store, built_config: Config, monkeypatch:
     assert {path: path.stat().st_mtime_ns for path in built.path.parent.rglob("*") if path.name != ".lock"} == before
 
 
-@pytest.mark.usefixtures("threads")
 def test_another_setting_makes_another_store_and_going_back_builds_nothing(
     built: Store, built_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,7 +74,6 @@ def test_another_setting_makes_another_store_and_going_back_builds_nothing(
     assert check_store(other) == []
 
 
-@pytest.mark.usefixtures("threads")
 def test_a_store_whose_seal_is_damaged_is_built_again(built: Store, built_config: Config, tmp_path: Path) -> None:
     config = built_config.model_copy(update={"stores": tmp_path})
     shutil.copytree(built.path.parent, config.store_folder)
@@ -113,10 +97,7 @@ def many(tmp_path: Path) -> Path:
 @pytest.fixture
 def running(many: Path) -> Iterator[subprocess.Popen[str]]:
     """`python -m preprocess store` in a process group of its own, when some of its shards are done and others not."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "preprocess", "store", "--config", many],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True,
-    )  # fmt: skip
+    process = start(many)
     while len(records(many)) < 4 and process.poll() is None:
         time.sleep(0.002)
     yield process
@@ -141,7 +122,6 @@ def records(config: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in found}
 
 
-@pytest.mark.usefixtures("threads")
 def test_a_killed_build_goes_on_to_the_same_bytes_without_doing_a_shard_twice(
     many: Path, running: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -180,10 +160,84 @@ def test_a_killed_build_goes_on_to_the_same_bytes_without_doing_a_shard_twice(
     assert build_store(elsewhere, make_manifest(elsewhere)).fingerprint == store.fingerprint
 
 
+def start(config: Path, **environment: str) -> subprocess.Popen[str]:
+    """Start `python -m preprocess store` in a process group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "preprocess", "store", "--config", config],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, start_new_session=True,
+        env=os.environ | environment,
+    )  # fmt: skip
+
+
+def test_kills_at_any_moment_cost_at_most_the_shards_in_flight(many: Path) -> None:
+    """SIGKILL for all its processes, 5 times or 5 times SOAK; whenever a build ends, another one starts from nothing."""
+    config = load_config(many)
+    whole = config.model_copy(update={"stores": many.parent / "whole"})
+    expected = store_files(build_store(whole, make_manifest(whole)))
+    rng = random.Random(0)
+    kills = ends = 0
+    while kills < 5 * SOAK or not ends:
+        before = records(many)
+        process = start(many)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=rng.uniform(0.3, 4.0) if kills < 5 * SOAK else 120)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            kills += 1
+            after = records(many)
+            assert not after or before.items() <= after.items()
+            continue
+        assert process.returncode == 0, process.communicate()
+        assert store_files(current_store(config.store_folder)) == expected
+        assert {path.name for path in config.store_folder.iterdir()} >= {"CURRENT", "manifest.parquet"}
+        assert not list(config.store_folder.glob("building-*"))
+        shutil.rmtree(config.stores)
+        ends += 1
+
+
+FAILING_DISK = """
+import errno, os
+code, left = os.environ["FAULT"].split(":")
+left = int(left)
+fsync = os.fsync
+
+def failing(descriptor):
+    global left
+    left -= 1
+    if left == 0:
+        raise OSError(getattr(errno, code), os.strerror(getattr(errno, code)))
+    return fsync(descriptor)
+
+os.fsync = failing
+"""
+
+
+def test_a_disk_that_fails_at_any_write_costs_nothing_but_a_rerun(many: Path, tmp_path: Path) -> None:
+    """ENOSPC and EIO by turns at the n-th flush of every process: one line, status 2; the next run goes on."""
+    (tmp_path / "faulty").mkdir()
+    (tmp_path / "faulty/sitecustomize.py").write_text(FAILING_DISK)
+    config = load_config(many)
+    whole = config.model_copy(update={"stores": many.parent / "whole"})
+    expected = store_files(build_store(whole, make_manifest(whole)))
+    rng = random.Random(0)
+    for turn in range(4 * SOAK):
+        fault = f"{('ENOSPC', 'EIO')[turn % 2]}:{rng.randrange(1, 40)}"
+        process = start(many, FAULT=fault, PYTHONPATH=str(tmp_path / "faulty"))
+        _, err = process.communicate(timeout=120)
+        if process.returncode:
+            assert process.returncode == 2, err
+            last = err.splitlines()[-1]
+            assert last.startswith("error: "), err
+            assert "run again: what is done is kept" in last
+    process = start(many)
+    assert process.wait(120) == 0
+    assert store_files(current_store(config.store_folder)) == expected
+
+
 def test_a_kill_after_sealing_leaves_nothing_that_stands_in_the_way(built: Store, built_config: Config) -> None:
     """The folder of the build may outlive the rename of the store, with all its records but without the store."""
-    inputs = built.seal["inputs"]
-    left = built.path.parent / f"building-{digest([inputs, building.recipe()])[:16]}"
+    left = Plan.of(built_config, make_manifest(built_config)).folder
     (left / "records").mkdir(parents=True)
     (left / "records/000000.json").write_text("{}")
     (left / "started.json").write_text("{}")
@@ -209,9 +263,10 @@ def test_a_build_says_nothing_on_standard_error_but_its_progress(many: Path) -> 
         capture_output=True, text=True, cwd=ROOT, check=True,
     )  # fmt: skip
     lines = answer.stderr.splitlines()
-    assert [line.split(":")[0] for line in lines] == ["manifest", "store", "store"]
-    assert "40 pictures at [16, 40] px need 0.00 GB" in lines[1]
-    assert "40/40" in lines[2]
+    assert [line.split(":")[0] for line in lines] == ["store", "store"]
+    assert "40 pictures at [16, 40] px need 0.00 GB" in lines[0]
+    assert "40/40" in lines[1]
+    assert all(word in lines[1] for word in ("MB/s", "quarantined: 0", "MB a worker"))
 
 
 def test_a_disk_that_is_too_small_is_said_before_decoding(
@@ -221,26 +276,4 @@ def test_a_disk_that_is_too_small_is_said_before_decoding(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 1000))
     monkeypatch.setattr(building, "run_jobs", raiser(AssertionError("decoded")))
     with pytest.raises(StoreError, match=r"has 0\.00 GB free and the store needs .*; free some space"):
-        build_again(config)
-
-
-def test_a_picture_that_kills_its_worker_ends_the_build_with_its_name(
-    built_config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from preprocess.sources.files import Table
-
-    parent = os.getpid()
-
-    class Deadly(Table):
-        @contextmanager
-        def open(self, key: str) -> Iterator[Image.Image]:
-            if key == "07.png" and os.getpid() != parent:
-                os.kill(os.getpid(), signal.SIGKILL)
-            with super().open(key) as image:
-                yield image
-
-    source = Deadly(built_config.source.path, built_config.source.path / "train_info.csv", "error")
-    monkeypatch.setattr(building, "make_source", lambda config: source)
-    config = built_config.model_copy(update={"stores": tmp_path})
-    with pytest.raises(StoreError, match=r"pictures '03\.png' to '07\.png': the worker process died 2 times"):
         build_again(config)

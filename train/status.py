@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from preprocess.build import BUILDING, RECORDS
+from preprocess.account import accounts
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
 from preprocess.store import current_store
@@ -13,7 +13,7 @@ from train.run import open_run, run_path
 
 def status(config: Config) -> dict[str, Any]:
     """Return what is known of the store and of the run of the settings, as plain values."""
-    answer: dict[str, Any] = {"building": shards_done(config.store_folder), "store": None, "run": None}
+    answer: dict[str, Any] = {"builds": accounts(config.store_folder), "store": None, "run": None}
     try:
         store = current_store(config.store_folder)
     except StoreError:
@@ -33,21 +33,26 @@ def status(config: Config) -> dict[str, Any]:
     return answer
 
 
-def shards_done(folder: Path) -> int | None:
-    """Return how many shards of an unfinished store are done, or None where none is being built."""
-    unfinished = sorted(folder.glob(f"{BUILDING}-*"))
-    return sum(len(list(path.glob(f"{RECORDS}/*.json"))) for path in unfinished) if unfinished else None
+def build_text(name: str, account: dict[str, Any]) -> str:
+    """Return what is known of a build, running or not, as lines for people."""
+    left = f", about {timedelta(seconds=account['seconds_left'])} left" if account["seconds_left"] else ""
+    reasons = "".join(f"\n       {count} quarantined: {reason}" for reason, count in account["quarantined"].items())
+    return (
+        f"build: {name} {account['state']}, {account['pictures']} of {account['total']} pictures{left}; "
+        f"{account['pictures_per_second']} pictures/s, {account['megabytes_per_second']} MB/s, "
+        f"{account['memory_per_worker'] / 1e6:.0f} MB a worker, on {account['host']} at {account['at']}{reasons}"
+    )
 
 
 def status_text(answer: dict[str, Any]) -> str:
     """Return the status as lines for people."""
     lines = []
-    if answer["building"] is not None:
-        lines.append(f"store: being built, {answer['building']} shards done")
+    for name, account in answer["builds"].items():
+        lines.append(build_text(name, account))
     if store := answer["store"]:
         lines.append(f"store: {store['stored']} of {store['pictures']} pictures: {store['path']}")
-    elif answer["building"] is None:
-        lines.append("store: none yet; run 'make store'")
+    else:
+        lines.append("store: none sealed yet; run 'make store'")
     if run := answer["run"]:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in run["last"].items() if name != "step")
         left = "finished" if run["finished"] else "time left unknown"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ByteSize, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from preprocess.common.errors import ConfigError
 
@@ -47,6 +47,12 @@ class Preprocess(Section):
     rows_per_shard: int = Field(256, ge=1, le=65536)
     max_megapixels: float = Field(400.0, gt=0, description="larger pictures are quarantined")
     workers: int = Field(0, ge=0, description="processes; 0 means one per core")
+    memory_per_worker: ByteSize = Field(ByteSize(10**9), description="most a worker and its decoder may take")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The settings that a store's bytes depend on."""
+        return self.model_dump(exclude={"workers", "memory_per_worker"})
 
     @field_validator("sizes")
     @classmethod

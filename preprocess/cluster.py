@@ -1,0 +1,117 @@
+"""Where the work is done: dask workers on this machine, or those of a scheduler that is already there."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from itertools import islice
+from multiprocessing import resource_tracker
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from preprocess.common.errors import StoreError
+from preprocess.shard import Job, build_shard
+
+TRIES = 2
+"""For a shard whose worker process dies: a second one, as the fault may have been another's hunger for memory."""
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run_jobs(jobs: Iterator[Job], client: Any, finished: Callable[[dict[str, Any]], None]) -> None:
+    """Run the jobs on the workers of `client` and call `finished` with what each came to.
+
+    As many are in flight as there are workers: no graph of all shards is ever built, and the 2 ms until the next comes
+    are nothing to a shard's seconds. Raises StoreError.
+    """
+    from distributed import Future, KilledWorker, as_completed
+
+    def submit(count: int) -> list[Future]:
+        return [
+            client.submit(build_shard, job, key=f"shard {job.number} of {job.folder.name}", pure=False)
+            for job in islice(jobs, count)
+        ]
+
+    flying = as_completed(submit(workers_of(client)))
+    for future in flying:
+        try:
+            finished(future.result())
+        except KilledWorker as error:
+            raise StoreError(f"{error.task}: the worker process died {TRIES} times, killed from outside or out of "
+                             "memory; set preprocess.workers lower and run again: what is done is kept") from None  # fmt: skip
+        flying.update(submit(1 + max(0, workers_of(client) - flying.count() - 1)))
+
+
+def workers_of(client: Any) -> int:
+    """Return how many workers there are now."""
+    return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def cluster_for(scheduler: str | None, workers: int) -> AbstractContextManager[Any]:
+    """Return a dask client of the scheduler at that address, or without one of `workers` processes on this machine."""
+    return existing_cluster(scheduler) if scheduler else local_cluster(workers)
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[Any]:
+    """Yield a dask client of `workers` single-threaded processes on this machine, listening on loopback only."""
+    import dask
+    from distributed import Client, LocalCluster
+
+    quiet = {
+        "distributed.worker.memory.terminate": False, "distributed.logging.distributed": "error",
+        "distributed.scheduler.allowed-failures": TRIES - 1,
+    }  # fmt: skip
+    # Workers inherit the block, so Ctrl-C reaches this process alone, which then ends them in good order. The tracker
+    # is started before, as its first start unblocks the signal (Python 3.11).
+    resource_tracker.ensure_running()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        with (
+            dask.config.set(quiet),
+            LocalCluster(
+                workers, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0", host="127.0.0.1",
+                silence_logs=50,
+            ) as cluster,
+            Client(cluster) as client,
+        ):  # fmt: skip
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            yield client
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+@contextmanager
+def existing_cluster(address: str) -> Iterator[Any]:
+    """Yield a client of the dask scheduler at `address`, whose workers have been given this code as a wheel.
+
+    Raises StoreError where there is no scheduler or no worker, or one that has several threads: the cap on memory holds
+    for a process, which decodes one picture at a time.
+    """
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout="20s")
+    except (OSError, ValueError) as error:
+        raise StoreError(f"no dask scheduler answers at {address} ({error}); start one with 'dask scheduler'") from None
+    with client:
+        print(f"store: the dashboard of the cluster is at {client.dashboard_link}", file=sys.stderr)
+        workers = client.scheduler_info(n_workers=-1)["workers"]
+        if not workers:
+            raise StoreError(f"the scheduler at {address} has no workers; start some: dask worker {address} --nthreads 1")
+        for worker in workers.values():
+            if worker["nthreads"] != 1:
+                raise StoreError(f"the worker {worker['name']} at {address} has {worker['nthreads']} threads; "
+                                 "start workers with --nthreads 1, and --nworkers for more than one")  # fmt: skip
+        upload_code(client)
+        yield client
+
+
+def upload_code(client: Any) -> None:
+    """Give this code to all workers, now and later ones, as a wheel; dask wants it to be called .zip."""
+    with TemporaryDirectory() as folder:
+        build = [sys.executable, "-c", "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])", folder]
+        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - a fixed command
+        (wheel,) = Path(folder).glob("*.whl")
+        client.upload_file(str(wheel.rename(wheel.with_suffix(".zip"))))

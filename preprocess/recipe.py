@@ -1,0 +1,17 @@
+"""The versions that decide the pixels of a store."""
+
+import functools
+
+
+@functools.cache
+def recipe() -> dict[str, str]:
+    """Return the versions of the libraries that decode, resize and hash pictures on this machine."""
+    from importlib.metadata import version
+
+    import PIL
+    from PIL import features
+
+    decoders = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp", "jpg_2000", "avif", "littlecms2")
+    versions = {name: str(features.version(name)) for name in decoders}
+    # Not the version of the package, which pillow-simd has under another name.
+    return versions | {"pillow": PIL.__version__, "imagehash": version("imagehash")}
