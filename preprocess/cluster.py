@@ -1,5 +1,6 @@
 """Where the work is done: dask workers on this machine, or those of a scheduler that is already there."""
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from preprocess.shard import Job, build_shard
 TRIES = 2
 """For a shard whose worker process dies: a second one, as the fault may have been another's hunger for memory."""
 ROOT = Path(__file__).resolve().parents[1]
+WHEEL = ("preprocess", "pipeline", "train", "pyproject.toml", "README.md", "LICENSE")
 
 
 def run_jobs(jobs: Iterator[Job], client: Any, finished: Callable[[dict[str, Any]], None]) -> None:
@@ -109,9 +111,18 @@ def existing_cluster(address: str) -> Iterator[Any]:
 
 
 def upload_code(client: Any) -> None:
-    """Give this code to all workers, now and later ones, as a wheel; dask wants it to be called .zip."""
+    """Give this code to all workers, now and later ones, as a wheel; dask wants it to be called .zip.
+
+    Raises StoreError where this is no checkout, from which a wheel can be built.
+    """
+    if not (ROOT / "pyproject.toml").exists():
+        raise StoreError(f"{ROOT} is not a checkout of this project, and a cluster's workers get the code as a wheel "
+                         "made from one; clone the project and run it there")  # fmt: skip
     with TemporaryDirectory() as folder:
-        build = [sys.executable, "-c", "import sys, setuptools.build_meta as b; b.build_wheel(sys.argv[1])", folder]
-        subprocess.run(build, cwd=ROOT, check=True, capture_output=True)  # noqa: S603 - a fixed command
-        (wheel,) = Path(folder).glob("*.whl")
+        for name in WHEEL:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, Path(folder, name))  # building leaves its files beside the sources
+        build = [sys.executable, "-c", "import setuptools.build_meta as build; print(build.build_wheel('.'))"]
+        made = subprocess.run(build, cwd=folder, check=True, capture_output=True, text=True)  # noqa: S603 - fixed
+        wheel = Path(folder, made.stdout.split()[-1])
         client.upload_file(str(wheel.rename(wheel.with_suffix(".zip"))))

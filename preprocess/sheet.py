@@ -57,6 +57,7 @@ def chosen(store: Store, status: str, count: int, seed: int) -> NDArray[np.int64
 
 def write_tiles(tiles: list[Image.Image], width: int, height: int, columns: int, out: Path) -> None:
     """Write the tiles, line by line on white, as a PNG."""
+    columns = min(columns, len(tiles))
     lines = -(-len(tiles) // columns)
     canvas = Image.new("RGB", (columns * (width + GAP) + GAP, lines * (height + GAP) + GAP), "white")
     for place, tile in enumerate(tiles):
