@@ -154,6 +154,9 @@ def decode(source: Source, row: Asked, decoder: Decoder) -> tuple[dict[str, Any]
         finally:
             if source.stamp(row.place) != (row.bytes, row.stamp):
                 raise StoreError(f"{row.place} changed while it was read; run 'make store' again once it is at rest")
+    except OSError as error:
+        error.filename = error.filename or row.place  # or it would be blamed on the shard that is being written
+        raise
     except UnreadablePicture as error:
         if isinstance(error, Undecodable):
             found |= {"format": error.format, "width": error.width, "height": error.height, "mode": error.mode}
