@@ -11,14 +11,14 @@ DRIVER := $(or $(wildcard /proc/driver/nvidia/version),$(shell command -v nvidia
 LOCK := $(if $(DRIVER),cuda,cpu)
 STAMP := $(VENV)/.installed-$(LOCK)
 OPTIONS := --config $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
-CODE := preprocess pipeline train tests
+CODE := preprocess pipeline train tests bench
 GALLERY := source.kind=gallery source.path=data/gallery
 IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits
 NOT_BUILT = @echo "error: make $@ is not built yet; it will come in a later version" >&2; exit 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup gallery manifest validate store split train evaluate report submit status doctor check-store \
-	bench lint format test demo clean lock digits fashion transfer classifier
+	sheet bench soak lint format test demo clean lock digits fashion transfer classifier
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
@@ -47,6 +47,10 @@ store: setup ## square and resize every picture once, into a sealed zarr store
 
 check-store: setup ## compare every file of the store with its seal
 	@$(PY) -m preprocess check-store $(OPTIONS)
+
+sheet: setup ## contact sheets of stored and of quarantined pictures, to look at
+	@$(PY) -m preprocess sheet $(OPTIONS)
+	@$(PY) -m preprocess sheet --quarantined --out quarantined.png $(OPTIONS)
 
 split: store ## print how paintings and artists are divided into sides
 	@$(PY) -m pipeline split $(OPTIONS)
@@ -78,8 +82,8 @@ validate: ## (not built yet) judge the collection before it costs a night
 submit: ## (not built yet) write a Kaggle submission
 	$(NOT_BUILT)
 
-bench: ## (not built yet) measure each stage against its limit and its peers
-	$(NOT_BUILT)
+bench: setup ## measure each stage against its limit and its peers
+	$(PY) -m bench.preprocess
 
 transfer: ## (not built yet) train on digits and test on fashion, and the other way
 	$(NOT_BUILT)
@@ -99,6 +103,10 @@ format: setup ## format the code
 
 test: setup ## run the tests in parallel
 	$(PY) -m pytest -n auto
+
+soak: setup ## the tests of survival, hundreds of times; writes docs/soak.txt
+	@echo "SOAK=40 pytest -m soak, $$(date -u +%Y-%m-%d), commit $$(git rev-parse --short HEAD), $$(nproc) cores" > docs/soak.txt
+	SOAK=40 $(PY) -m pytest -m soak -n auto -rP --durations=0 --show-capture=stdout | tee -a docs/soak.txt
 
 lock: ## renew requirements/*.txt (needs uv)
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \

@@ -12,6 +12,8 @@ from preprocess.store import Store
 from tests.helpers import collection, write_config
 
 ROOT = Path(__file__).resolve().parents[1]
+SOAK = int(os.environ.get("SOAK", "1"))
+"""How many times as much the tests marked "soak" do: `make soak` sets it."""
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """The sealed store: readable by everyone, complete, and any change to it is found."""
 
 import hashlib
-import os
 import random
 import re
 import shutil
@@ -22,6 +21,7 @@ from preprocess.common.files import sha256_file
 from preprocess.images import make_squares, open_picture
 from preprocess.sharding import ShardWriter
 from preprocess.store import Store, array_name, current_store, metadata_of, open_store, shard_name
+from tests.conftest import SOAK
 from tests.helpers import QUARANTINED, collection
 
 ABSENT = 2**64 - 1
@@ -145,11 +145,12 @@ def test_the_seal_lists_every_file_and_its_digest_is_the_name(built: Store) -> N
     assert check_store(built) == []
 
 
+@pytest.mark.soak
 def test_any_changed_byte_and_any_deleted_or_added_file_is_found(copy: Store) -> None:
     """Of every file, the seal included; 50 mutations, or 50 times SOAK."""
     rng = random.Random(0)
     names = [*sorted(copy.seal["files"]), "seal.json"]
-    for turn in range(50 * int(os.environ.get("SOAK", "1"))):
+    for turn in range(50 * SOAK):
         path = copy.path / rng.choice(names)
         name = path.relative_to(copy.path).as_posix()
         whole = path.read_bytes()
@@ -175,6 +176,7 @@ def test_any_changed_byte_and_any_deleted_or_added_file_is_found(copy: Store) ->
         path.unlink(missing_ok=True)
         (copy.path / name).write_bytes(whole)
     assert check_store(copy) == []
+    print(f"{50 * SOAK} mutations, each found with the file's name")
 
 
 def test_damage_names_the_rows_it_hits(copy: Store) -> None:
