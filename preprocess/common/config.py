@@ -47,7 +47,9 @@ class Preprocess(Section):
     rows_per_shard: int = Field(256, ge=1, le=65536)
     max_megapixels: float = Field(400.0, gt=0, description="larger pictures are quarantined")
     workers: int = Field(0, ge=0, description="processes; 0 means one per core")
-    memory_per_worker: ByteSize = Field(ByteSize(10**9), description="most a worker and its decoder may take")
+    memory_per_worker: ByteSize = Field(
+        ByteSize(10**9), ge=200_000_000, description="most a worker and its decoder may take"
+    )
 
     @property
     def content(self) -> dict[str, Any]:
