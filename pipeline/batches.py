@@ -45,8 +45,8 @@ def balanced(same: NDArray[np.float32]) -> NDArray[np.float32]:
     positives = same.sum()
     negatives = len(same) - positives
     half = len(same) / 2
-    of_kind = np.array([half / max(negatives, 1), half / max(positives, 1)], np.float32)
-    return of_kind[same.astype(np.intp)]
+    of_same, of_different = np.float32(half / max(positives, 1)), np.float32(half / max(negatives, 1))
+    return np.where(same > 0, of_same, of_different)
 
 
 def read_only(array: NDArray[Any]) -> NDArray[Any]:

@@ -33,6 +33,8 @@ class Groups:
         self.takes = np.minimum(counts, per_artist)
         self.tickets = tickets_of(policy, counts)
         self.left, self.right = (read_only(index.astype(np.int32)) for index in np.triu_indices(size, 1))
+        # A mask of all couples is read several times faster than pairs are gathered by left and right.
+        self.above = np.triu(np.ones((size, size), bool), 1)
         self.hard_share = 0.0 if hard is None else hard.share
         if hard is not None:
             self.style = main_trait(artists, hard.traits[0])
@@ -53,10 +55,11 @@ class Groups:
         takes[-1] -= ends[last] - self.size
         rows = self.artists.some_of(order[: last + 1], takes, rng)
         owner = np.repeat(np.arange(last + 1), takes)
-        left, right = owner[self.left], owner[self.right]
-        same = (left == right).astype(np.float32)
-        hard = (left != right) & (left <= mates) & (right <= mates)
-        return Batch(rows, self.left, self.right, same, balanced(same), hard)
+        same = (owner[:, None] == owner)[self.above]
+        drawn_alike = owner <= mates
+        hard = (drawn_alike[:, None] & drawn_alike)[self.above] & ~same
+        kinds = same.astype(np.float32)
+        return Batch(rows, self.left, self.right, kinds, balanced(kinds), hard)
 
     def with_mates(self, order: NDArray[np.int64], rng: np.random.Generator) -> tuple[NDArray[np.int64], int]:
         """Return `order` [artists] with an artist and others of its main style moved to the front, and how many others.
