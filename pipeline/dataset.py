@@ -37,12 +37,12 @@ def training_dataset(
     inputs: images uint8 [n, size, size, 3], augment float32 [n, ...] drawn by `draw`(k, n), left and right int32 [m].
     One call into Python per batch.
     """
-    example = stream.batch(start)
+    example = stream.batch_at(start)
     drawn = draw(start, len(example.rows))
     types = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.float32, tf.float32)
 
     def load(k: NDArray[np.int64]) -> tuple[Any, ...]:
-        batch = stream.batch(int(k))
+        batch = stream.batch_at(int(k))
         return (
             reader.read(batch.rows), draw(int(k), len(batch.rows)),
             batch.left, batch.right, batch.same, batch.weight,

@@ -89,7 +89,7 @@ def test_tf_data_gives_the_streams_batches_in_order(store: Store, kind: int, pre
     batches = list(training_dataset(reader, stream, draw, 3, 20, prefetch))
     assert len(batches) == 17
     for k, (inputs, same, weight) in enumerate(batches, start=3):
-        expected = stream.batch(k)
+        expected = stream.batch_at(k)
         assert np.array_equal(inputs["images"], reader.read(expected.rows))
         assert np.array_equal(inputs["augment"], draw(k, len(expected.rows)))
         assert np.array_equal(inputs["left"], expected.left)

@@ -1,163 +1,187 @@
-"""Streams: what a batch holds, and that batch k is a function of (settings, seed, k)."""
+"""Streams: batch k is a function of (settings, seed, k), the same after a kill and shared among replicas."""
+
+import hashlib
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from numpy.typing import NDArray
-from scipy.stats import chisquare
 
 from pipeline.streams import (
     Batch,
     Groups,
     Pairs,
-    different_pairs,
-    evaluation_pairs,
+    Stream,
+    generator,
     in_order,
-    largest_bound,
     rows_by_label,
+    slice_of,
+    training_stream,
 )
-from preprocess.common.errors import SplitError
+from preprocess.common.config import Config, Pipeline
+from preprocess.common.errors import ConfigError
+from tests.painters import SKEWED, equal, hands, painters, real_table
 
-counts_of_artists = st.lists(st.integers(1, 12), min_size=2, max_size=20).filter(lambda counts: max(counts) >= 2)
-
-
-def artists(counts: list[int]) -> list[NDArray[np.int64]]:
-    """Return consecutive rows for artists with these numbers of paintings, with gaps between artists."""
-    starts = np.cumsum([0, *counts[:-1]]) + 10 * np.arange(len(counts))
-    return [np.arange(start, start + count) for start, count in zip(starts, counts, strict=True)]
+ROOT = Path(__file__).parent.parent
+KINDS = ("pairs", "groups")
 
 
-def owner_of(own: list[NDArray[np.int64]]) -> dict[int, int]:
-    return {int(row): artist for artist, rows in enumerate(own) for row in rows}
+def made(kind: str, seed: int, size: int = 32, counts: list[int] = SKEWED) -> Stream:
+    """Return a stream of a kind; batches of `size` pictures."""
+    artists = painters(counts)
+    return Pairs(artists, size // 2, seed, "root") if kind == "pairs" else Groups(artists, size, 4, seed, "root")
 
 
-def equal(first: Batch, second: Batch) -> bool:
-    return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in Batch._fields)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_depends_on_settings_seed_and_number_only(kind: str) -> None:
+    stream, again = made(kind, 7), made(kind, 7)
+    backwards = {k: again.batch_at(k) for k in reversed(range(20))}
+    assert all(equal(stream.batch_at(k), backwards[k]) for k in range(20))
+    far = stream.batch_at(2**32 - 1)
+    assert equal(far, made(kind, 7).batch_at(2**32 - 1))
 
 
-@given(counts=counts_of_artists, seed=st.integers(0, 2**40), k=st.integers(0, 2**40))
-def test_groups_batch_has_exactly_its_size_and_no_row_twice(counts: list[int], seed: int, k: int) -> None:
-    own = artists(counts)
-    size = max(2, sum(counts) // 2)
-    batch = Groups(own, size, 3, seed).batch(k)
-    owners = owner_of(own)
-    assert len(batch.rows) == size == len(set(batch.rows.tolist()))
-    assert (
-        len(batch.left) == size * (size - 1) // 2 == len({*zip(batch.left.tolist(), batch.right.tolist(), strict=True)})
-    )
-    truth = [
-        owners[int(a)] == owners[int(b)] for a, b in zip(batch.rows[batch.left], batch.rows[batch.right], strict=True)
-    ]
-    assert batch.same.tolist() == truth
+@pytest.mark.parametrize("kind", KINDS)
+def test_whoever_changes_a_batch_changes_no_other(kind: str) -> None:
+    stream = made(kind, 7)
+    for array in stream.batch_at(0):
+        if array.flags.writeable:
+            array[:] = 0
+    assert equal(stream.batch_at(0), made(kind, 7).batch_at(0))
 
 
-@given(counts=counts_of_artists, seed=st.integers(0, 2**40), k=st.integers(0, 2**40))
-def test_pairs_batch_is_half_same_artist_and_never_a_picture_with_itself(counts: list[int], seed: int, k: int) -> None:
-    own = artists([*counts, 2, 2])
-    batch = Pairs(own, 16, seed).batch(k)
-    owners = owner_of(own)
-    left, right = batch.rows[batch.left], batch.rows[batch.right]
-    assert batch.same.sum() == 8
-    assert (left != right).all()
-    assert batch.same.tolist() == [owners[int(a)] == owners[int(b)] for a, b in zip(left, right, strict=True)]
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_two_seeds_and_numbers_give_the_same_batch(kind: str) -> None:
+    batches = {made(kind, seed).batch_at(k).rows.tobytes() for seed in range(80) for k in range(80)}
+    assert len(batches) == 6400
 
 
-@pytest.mark.parametrize("make", [lambda own, seed: Pairs(own, 8, seed), lambda own, seed: Groups(own, 16, 4, seed)])
-def test_a_batch_depends_on_seed_and_number_only(make: object) -> None:
-    own = artists([5] * 12)
-    stream, again = make(own, 7), make(own, 7)  # type: ignore[operator]
-    backwards = {k: again.batch(k) for k in reversed(range(20))}
-    assert all(equal(stream.batch(k), backwards[k]) for k in range(20))
-    distinct = {make(own, seed).batch(k).rows.tobytes() for seed in range(20) for k in range(20)}  # type: ignore[operator]
-    assert len(distinct) == 400
+def test_the_largest_seed_and_number_are_distinct_from_small_ones() -> None:
+    """From 2**32 on a seed takes a second word: (2**32 + 5, 0) would be (5, 1), so the settings refuse it."""
+    ends = (0, 1, 2, 5, 2**16, 2**31, 2**32 - 2, 2**32 - 1)
+    assert len({int(generator(seed, k).integers(2**62)) for seed in ends for k in ends}) == len(ends) ** 2
+    assert Config.model_validate({"train": {"seed": 2**32 - 1}}).train.seed == 2**32 - 1
+    with pytest.raises(ValueError, match="less than 4294967296"):
+        Config.model_validate({"train": {"seed": 2**32}})
 
 
-def test_both_kinds_of_pairs_weigh_the_same() -> None:
-    batch = Groups(artists([6] * 30), 64, 4, 0).batch(3)
+def digest(batch: Batch) -> str:
+    """Return a digest of all of a batch."""
+    return hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in batch)).hexdigest()
+
+
+WRITER = """
+import sys
+from tests.test_streams import digest, made
+stream = made(sys.argv[1], 11)
+with open(sys.argv[2], "a") as file:
+    for k in range(int(sys.argv[3]), int(sys.argv[4])):
+        file.write(f"{k} {digest(stream.batch_at(k))}\\n")
+        file.flush()
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_process_is_continued_by_another_to_the_same_sequence(kind: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    command = [sys.executable, "-c", WRITER, kind, str(log)]
+    process = subprocess.Popen([*command, "0", "100000000"], cwd=ROOT, start_new_session=True)
+    while not log.exists() or log.read_text().count("\n") < 200:
+        assert process.poll() is None, "the process ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    whole = [line for line in log.read_text().splitlines(keepends=True) if line.endswith("\n")]
+    log.write_text("".join(whole))
+    subprocess.run([*command, str(len(whole)), str(len(whole) + 100)], cwd=ROOT, check=True)
+    stream = made(kind, 11)
+    assert log.read_text().splitlines() == [f"{k} {digest(stream.batch_at(k))}" for k in range(len(whole) + 100)]
+
+
+@given(kind=st.sampled_from(KINDS), replicas=st.integers(1, 6), parts=st.integers(1, 4), k=st.integers(0, 1000))
+def test_replicas_together_have_the_batch(kind: str, replicas: int, parts: int, k: int) -> None:
+    batch = made(kind, 3, 4 * replicas * parts, [40] * 12).batch_at(k)
+    slices = [slice_of(batch, replica, replicas) for replica in range(replicas)]
+    assert np.array_equal(np.concatenate([part.rows for part in slices]), batch.rows)
+    whole = {*zip(*(hand.tolist() for hand in hands(batch)), batch.same.tolist(), strict=True)}
+    shared = [{*zip(*(hand.tolist() for hand in hands(part)), part.same.tolist(), strict=True)} for part in slices]
+    if kind == "pairs":
+        assert set.union(*shared) == whole
+        assert all(part.same.sum() == parts and len(part.same) == 2 * parts for part in slices)
+        assert all((part.weight == 1).all() for part in slices)
+    else:
+        assert set.union(*shared) <= whole
+        size = 4 * parts
+        assert all(len(pairs) == size * (size - 1) // 2 for pairs in shared)
+
+
+def test_a_batch_that_replicas_cannot_share_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train\.batch is 32, which 3 replicas cannot share; take a multiple of 12"):
+        slice_of(made("groups", 0).batch_at(0), 0, 3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_both_kinds_of_pairs_weigh_the_same(kind: str) -> None:
+    batch = made(kind, 0).batch_at(3)
     assert batch.weight[batch.same == 1].sum() == pytest.approx(batch.weight[batch.same == 0].sum())
     assert batch.weight.mean() == pytest.approx(1)
 
 
-def test_an_artist_is_as_likely_in_same_as_in_different_pairs() -> None:
-    """A model that sees one picture only must be at chance: whose it is says nothing about the kind of pair."""
-    own = artists([2, 3, 5, 8, 13, 21, 34, 2])
-    owners = owner_of(own)
-    stream = Pairs(own, 64, 1)
-    seen = np.zeros((2, len(own)))
-    for k in range(600):
-        batch = stream.batch(k)
-        for side in (batch.left, batch.right):
-            for row, same in zip(batch.rows[side], batch.same, strict=True):
-                seen[int(same), owners[int(row)]] += 1
-    for kind in seen:
-        assert chisquare(kind[::1]).pvalue > 1e-4
-    assert chisquare(seen[0], seen[1]).pvalue > 1e-6
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stream_takes_a_few_bytes_per_picture(kind: str) -> None:
+    counts = [50] * 1600
+    assert len(pickle.dumps(made(kind, 0, 32, counts))) < 5 * sum(counts)
 
 
-def test_paintings_of_an_artist_are_drawn_evenly() -> None:
-    own = artists([7] * 4)
-    stream = Pairs(own, 64, 2)
-    rows = np.concatenate([stream.batch(k).rows for k in range(200)])
-    assert chisquare(np.unique(rows, return_counts=True)[1]).pvalue > 1e-4
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_is_heeded(kind: str, shared_data: Path) -> None:
+    real = real_table(shared_data)
+    rows = np.arange(len(real.labels))
+
+    def rows_of(batch: int = 64, seed: int = 0, **settings: object) -> list[int]:
+        pipeline = Pipeline.model_validate({"stream": kind, **settings})
+        stream = training_stream(pipeline, rows, real.labels, real.table, batch, seed)
+        return [int(row) for row in stream.batch_at(5).rows]
+
+    plain = rows_of()
+    changed = [rows_of(seed=1), rows_of(artists="root"), rows_of(artists="proportional"), rows_of(hard_share=0.5)]
+    changed += [rows_of(batch=32), rows_of(paintings_per_artist=2)] if kind == "groups" else [rows_of(batch=32)]
+    assert all(other != plain for other in changed)
+    assert rows_of(prefetch=9) == plain
+    assert len(plain) == 64
 
 
-@pytest.mark.parametrize("counts", [[5], [1, 1, 1], []])
-def test_streams_refuse_what_makes_no_pairs(counts: list[int]) -> None:
-    own = artists(counts) if counts else []
-    with pytest.raises(SplitError, match="add pictures"):
-        Pairs(own, 4, 0)
-    if counts:
-        with pytest.raises(SplitError, match="add pictures"):
-            Groups(own, 4, 2, 0)
+def test_a_stream_does_not_depend_on_the_order_of_rows() -> None:
+    rows, labels = np.arange(90), np.repeat(np.arange(9, dtype=np.int32), 10)
+    mixed = np.random.default_rng(0).permutation(90)
+    first, second = rows_by_label(rows, labels), rows_by_label(rows[mixed], labels[mixed])
+    assert equal(Groups(first, 32, 4, 0).batch_at(2), Groups(second, 32, 4, 0).batch_at(2))
 
 
-def test_groups_refuses_a_batch_larger_than_the_side() -> None:
-    with pytest.raises(SplitError, match=r"train\.batch is 64, but only 12 pictures"):
-        Groups(artists([6, 6]), 64, 8, 0)
+@pytest.mark.parametrize(
+    ("pipeline", "batch", "message"),
+    [
+        ({"stream": "pairs"}, 66, "train.batch must be a multiple of 4 with pipeline.stream pairs"),
+        ({"paintings_per_artist": 5}, 8, "pipeline.paintings_per_artist must be at most half of train.batch"),
+    ],
+)
+def test_settings_that_make_no_proper_batch_are_refused(pipeline: dict[str, object], batch: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Config.model_validate({"pipeline": pipeline, "train": {"batch": batch}})
 
 
-@settings(deadline=None)
-@given(counts=counts_of_artists, most=st.integers(2, 200), seed=st.integers(0, 1000))
-def test_evaluation_pairs_are_distinct_half_same_and_bounded(counts: list[int], most: int, seed: int) -> None:
-    own = artists(counts)
-    rows = np.concatenate(own)
-    labels = np.repeat(np.arange(len(own), dtype=np.int32), counts)
-    pairs = evaluation_pairs(rows, labels, most, seed)
-    owners = owner_of(own)
-    assert (pairs.left < pairs.right).all()
-    assert len({*zip(pairs.left.tolist(), pairs.right.tolist(), strict=True)}) == len(pairs.left)
-    assert pairs.same.tolist() == [
-        owners[int(a)] == owners[int(b)] for a, b in zip(pairs.left, pairs.right, strict=True)
-    ]
-    possible = np.array([count * (count - 1) // 2 for count in counts])
-    assert pairs.same.sum() <= max(most // 2, np.count_nonzero(possible))
-    if possible.sum() <= most // 2:
-        assert pairs.same.sum() == possible.sum()
-    different = sum(counts) * (sum(counts) - 1) // 2 - possible.sum()
-    assert (~pairs.same).sum() == min(pairs.same.sum(), different)
-
-
-def test_evaluation_pairs_are_the_same_each_time_and_other_for_another_seed() -> None:
-    rows, labels = np.arange(400), np.repeat(np.arange(20, dtype=np.int32), 20)
-    first, again, other = (evaluation_pairs(rows, labels, 500, seed) for seed in (1, 1, 2))
-    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
-    assert not np.array_equal(first.left, other.left)
-
-
-def test_large_sides_draw_different_pairs_without_repeating_any() -> None:
-    rows, labels = np.arange(5000) * 3, np.arange(5000, dtype=np.int32) % 7
-    left, right = different_pairs(rows, labels, 20_000, np.random.default_rng(0))
-    assert len({*zip(left.tolist(), right.tolist(), strict=True)}) == 20_000
-    assert (labels[left // 3] != labels[right // 3]).all()
-
-
-@given(st.lists(st.integers(0, 50), min_size=1, max_size=20), st.integers(1, 500))
-def test_largest_bound_is_the_largest_that_fits(counts: list[int], total: int) -> None:
-    numbers = np.array(counts)
-    bound = largest_bound(numbers, total)
-    assert bound == 1 or np.minimum(numbers, bound).sum() <= total
-    assert bound >= numbers.max() or (bound >= 1 and np.minimum(numbers, bound + 1).sum() > total)
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_an_impossible_share_of_hard_pairs_is_refused(share: float) -> None:
+    with pytest.raises(ValueError, match="hard_share"):
+        Pipeline(hard_share=share)
 
 
 def test_rows_in_order_cover_all_once() -> None:
@@ -165,6 +189,10 @@ def test_rows_in_order_cover_all_once() -> None:
     assert [batch.tolist() for batch in batches] == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
-def test_rows_by_label_groups_rows() -> None:
-    groups = rows_by_label(np.array([4, 7, 9, 11]), np.array([2, 0, 2, 0], np.int32))
-    assert [group.tolist() for group in groups] == [[7, 11], [4, 9]]
+def test_rows_by_label_are_sets() -> None:
+    sets = rows_by_label(np.array([4, 11, 9, 7]), np.array([2, 0, 2, 0], np.int32))
+    assert sets.members.tolist() == [7, 11, 4, 9]
+    assert sets.counts.tolist() == [2, 2]
+    assert sets.owners.tolist() == [0, 0, 1, 1]
+    assert sets.only(np.array([False, True])).members.tolist() == [4, 9]
+    assert isinstance(pl.Series(sets.members).dtype, pl.Int32)

@@ -9,7 +9,8 @@ import tensorflow as tf
 from pipeline.dataset import store_errors, training_dataset
 from pipeline.reader import Reader
 from pipeline.split import TRAIN
-from pipeline.streams import Groups, Pairs, Stream, rows_by_label
+from pipeline.streams import Stream, training_stream
+from preprocess.common.config import Pipeline
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
@@ -37,7 +38,7 @@ def fit(run: Run, prefetch: int, evaluation_pairs: int) -> None:
         checkpoints = run.path / "checkpoints"
         step = load_latest(checkpoints, network)
         if step == 0:
-            centre(network, reader.read(make_stream(run).batch(0).rows))
+            centre(network, reader.read(make_stream(run).batch_at(0).rows))
         curves = tf.summary.create_file_writer(str(run.path / "tensorboard"))
         with Progress("train", settings.steps, "step", step) as progress:
             while step < settings.steps:
@@ -73,12 +74,9 @@ def train_steps(
 
 
 def make_stream(run: Run) -> Stream:
-    """Return the training stream that a run's settings ask for. Raises SplitError."""
-    pipeline, settings = run.pins["settings"]["pipeline"], run.settings
-    artists = rows_by_label(*side_rows(run, TRAIN))
-    if pipeline["stream"] == "pairs":
-        return Pairs(artists, settings.batch // 2, settings.seed)
-    return Groups(artists, settings.batch, pipeline["paintings_per_artist"], settings.seed)
+    """Return the training stream that a run's settings ask for. Raises SplitError or ConfigError."""
+    pipeline = Pipeline.model_validate(run.pins["settings"]["pipeline"])
+    return training_stream(pipeline, *side_rows(run, TRAIN), run.store.rows, run.settings.batch, run.settings.seed)
 
 
 def compiled_network(run: Run) -> PairNetwork:

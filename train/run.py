@@ -6,6 +6,7 @@ runs/<collection>-<digest>/
     log.jsonl           one line per validation
     tensorboard/        the same as curves
     checkpoints/        see train/checkpoint.py
+    evaluation/         the pairs on which each side is measured, <side>-<most pairs>.parquet
     model.safetensors   final weights; finished.json is written after it
     calibration.json    score to probability, threshold
     pairs.parquet       test pairs with scores and probabilities
@@ -82,7 +83,7 @@ class Run:
 
 def settings_of(config: Config) -> dict[str, Any]:
     """Return the settings that decide what is learned."""
-    pipeline = config.pipeline.model_dump(include={"stream", "paintings_per_artist"})
+    pipeline = config.pipeline.model_dump(include={"stream", "artists", "paintings_per_artist", "hard_share"})
     return {"split": config.split.model_dump(), "pipeline": pipeline, "train": config.train.model_dump()}
 
 

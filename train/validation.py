@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from pipeline.reader import Reader
 from pipeline.split import VALIDATION, can_pair
-from pipeline.streams import PairList, evaluation_pairs
+from pipeline.streams import PairList, evaluation_pairs, load_evaluation_pairs, save_evaluation_pairs
 from train.metrics import auc, clusters_of, intervals
 from train.model import PairNetwork
 from train.predict import embed_rows, score_pairs
@@ -24,8 +24,12 @@ def side_rows(run: Run, side: str) -> tuple[NDArray[np.int64], NDArray[np.int32]
 
 
 def side_pairs(run: Run, side: str, most: int) -> PairList:
-    """Return the pairs on which a side of a run is measured; the same ones each time."""
-    return evaluation_pairs(*side_rows(run, side), most, run.pins["settings"]["split"]["seed"])
+    """Return the pairs on which a side of a run is measured: drawn once and kept. Raises RunError."""
+    rows, labels = side_rows(run, side)
+    path = run.path / "evaluation" / f"{side}-{most}.parquet"
+    if not path.exists():
+        save_evaluation_pairs(path, evaluation_pairs(rows, labels, most, run.pins["settings"]["split"]["seed"]))
+    return load_evaluation_pairs(path, rows)
 
 
 class Validation:

@@ -80,7 +80,9 @@ class Pipeline(Section):
     """How batches are drawn and fed."""
 
     stream: Literal["groups", "pairs"] = "groups"
+    artists: Literal["uniform", "root", "proportional"] = Field("uniform", description="how likely an artist is drawn")
     paintings_per_artist: int = Field(4, ge=2, description="groups only: pictures of one artist in a batch")
+    hard_share: float = Field(0.0, ge=0, le=1, description="pairs: of the different pairs; groups: of the artists")
     prefetch: int = Field(4, ge=1)
     evaluation_pairs: int = Field(20_000, ge=2, description="most pairs scored per side, half of them same-artist")
 
@@ -99,7 +101,7 @@ class Train(Section):
     steps: int = Field(2000, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, lt=2**32)
     validate_every: int = Field(250, ge=1, description="steps; a checkpoint is written each time")
 
 
@@ -135,6 +137,16 @@ class Config(Section):
             raise ValueError(
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
                 f"got {self.split.validation_artists} + {self.split.test_artists}"
+            )
+        if self.pipeline.stream == "pairs" and self.train.batch % 4:
+            raise ValueError(
+                "train.batch must be a multiple of 4 with pipeline.stream pairs, half of whose pairs are same-artist, "
+                f"got {self.train.batch}"
+            )
+        if self.pipeline.stream == "groups" and 2 * self.pipeline.paintings_per_artist > self.train.batch:
+            raise ValueError(
+                "pipeline.paintings_per_artist must be at most half of train.batch, or a batch may have one artist, "
+                f"got {self.pipeline.paintings_per_artist} and {self.train.batch}"
             )
         return self
 
