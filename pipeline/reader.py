@@ -26,9 +26,7 @@ class Reader:
     Shards on a local disk are read straight from their files, every other store through TensorStore.
     """
 
-    def __init__(
-        self, store: Store, size: int, verify: Literal["first", "always"] = "first", threads: int = 1
-    ) -> None:
+    def __init__(self, store: Store, size: int, verify: Literal["first", "always"] = "first", threads: int = 1) -> None:
         """Open the smallest stored size of at least `size` pixels.
 
         `verify` says when a row is compared with its checksum: at its first read, or at every one (TensorStore always
@@ -47,10 +45,8 @@ class Reader:
             array = store.path / array_name(self.size)
             raise StoreError(f"{array} cannot be opened: {first_line(error)}; run 'make check-store'") from None
 
-    def read(
-        self, rows: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8] | None = None
-    ) -> NDArray[np.uint8]:
-        """Return the pictures of `rows` [n] as uint8 [n, size, size, 3] sRGB, in that order; in `out` where it is given.
+    def read(self, rows: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Return the pictures of `rows` [n] as uint8 [n, size, size, 3] sRGB, in that order; in `out` if it is given.
 
         Raises QuarantinedRow with the reason for a row that is not stored, StoreError for one that is damaged or lost.
         """

@@ -51,7 +51,7 @@ def manifest(config: "Config", rehash: bool, machine: bool) -> None:
 @scheduler
 @rehash
 @click.option("--retry", is_flag=True, help="Try quarantined pictures again.")
-@click.option("--shards", "part", metavar="I/N", callback=as_part, help="Build only shards I, I+N, ... and do not seal.")
+@click.option("--shards", "part", metavar="I/N", callback=as_part, help="Build shards I, I+N, ... and do not seal.")
 @as_json
 def store(
     config: "Config", scheduler: str | None, rehash: bool, retry: bool, part: "Part | None", machine: bool
@@ -66,7 +66,7 @@ def store(
     if rehash or retry:
         raise click.UsageError("--shards builds what the manifest lists; --rehash and --retry go without it")
     answer = build_part(config, kept_manifest(config), part, scheduler)
-    say(answer, machine, f"store: part {part.index} of {part.count}, {answer['shards']} shards with "
+    say(answer, machine, f"store: part {part.first} of {part.step}, {answer['shards']} shards with "
         f"{answer['pictures']} pictures, is built; 'python -m preprocess seal' comes after all parts")  # fmt: skip
 
 
@@ -142,6 +142,9 @@ def sheet(config: "Config", count: int, seed: int, quarantined: bool, out: Path)
     from preprocess.store import current_store
 
     opened = current_store(config.store_folder)
+    if quarantined and not (opened.rows["status"] == "quarantined").any():
+        click.echo("sheet: no picture is quarantined")
+        return
     if quarantined:
         quarantine_sheet(config, opened, count, seed, out)
     else:

@@ -68,4 +68,7 @@ class Account:
 
 def accounts(folder: Place) -> dict[str, dict[str, Any]]:
     """Return the accounts in a collection's folder, by name: "store", or the number of a part such as "3-of-16"."""
-    return {name.removesuffix(".json"): read_json(folder / ACCOUNTS / name) for name in sorted(list_files(folder / ACCOUNTS))}
+    return {
+        name.removesuffix(".json"): read_json(folder / ACCOUNTS / name)
+        for name in sorted(list_files(folder / ACCOUNTS))
+    }

@@ -117,7 +117,7 @@ def sealed_plan(plan: Plan) -> Store:
 
 def build_shards(plan: Plan, part: Part, scheduler: str | None) -> None:
     """Build those shards of a part that have no record yet."""
-    done = []
+    done: list[dict[str, Any]] = []
     missing = set()
     for job in plan.jobs(part):
         if record := job.done():
@@ -130,7 +130,7 @@ def build_shards(plan: Plan, part: Part, scheduler: str | None) -> None:
     jobs = (job for job in plan.jobs(part) if job.number in missing)
     total = sum(len(job.rows) for job in plan.jobs(part))
     announce_cost(plan, total - sum(record["pictures"] for record in done), workers)
-    name = "store" if part == WHOLE else f"{part.index}-of-{part.count}"
+    name = "store" if part == WHOLE else f"{part.first}-of-{part.step}"
     with cluster_for(scheduler, workers) as client, Account(plan.config.store_folder, name, total, done) as account:
         run_jobs(jobs, client, account.add)
 

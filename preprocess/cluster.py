@@ -101,7 +101,9 @@ def existing_cluster(address: str) -> Iterator[Any]:
         print(f"store: the dashboard of the cluster is at {client.dashboard_link}", file=sys.stderr)
         workers = client.scheduler_info(n_workers=-1)["workers"]
         if not workers:
-            raise StoreError(f"the scheduler at {address} has no workers; start some: dask worker {address} --nthreads 1")
+            raise StoreError(
+                f"the scheduler at {address} has no workers; start some: dask worker {address} --nthreads 1"
+            )
         for worker in workers.values():
             if worker["nthreads"] != 1:
                 raise StoreError(f"the worker {worker['name']} at {address} has {worker['nthreads']} threads; "

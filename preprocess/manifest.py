@@ -100,7 +100,9 @@ def labelled(rows: pl.DataFrame) -> pl.DataFrame:
 
 def hashed(manifest: pl.DataFrame, source: Source, first: int) -> pl.DataFrame:
     """Return `manifest` with the SHA-256 of every file among its `first` rows, reading those that are not known."""
-    unread = manifest.with_row_index("number").head(first).filter(pl.col("place").is_not_null() & pl.col("sha256").is_null())
+    unread = (
+        manifest.with_row_index("number").head(first).filter(pl.col("place").is_not_null() & pl.col("sha256").is_null())
+    )
     if unread.is_empty():
         return manifest
     sha256s = manifest["sha256"].to_list()

@@ -19,10 +19,10 @@ BUILDING = "building"
 
 
 class Part(NamedTuple):
-    """Every `count`-th shard from `index` on, of a build that several jobs share."""
+    """Every `step`-th shard from `first` on, of a build that several jobs share."""
 
-    index: int
-    count: int
+    first: int
+    step: int
 
 
 WHOLE = Part(0, 1)
@@ -61,7 +61,7 @@ class Plan:
         settings = self.config.preprocess
         asked = self.manifest.select(Asked._fields)
         for number, rows in enumerate(asked.iter_slices(settings.rows_per_shard)):
-            if number % part.count == part.index:
+            if number % part.step == part.first:
                 yield Job(
                     self.source, self.folder, number, settings.rows_per_shard, tuple(map(Asked._make, rows.iter_rows())),
                     How.of(settings), recipe(),

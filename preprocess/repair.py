@@ -61,7 +61,9 @@ def make_again(plan: Plan, store: Store, names: set[str], scheduler: str | None)
         ):
             run_jobs(iter(missing), client, account.add)
     if None in shards:
-        rows = plan.rows(found([record for job in plan.jobs() if (record := job.done())])) if ROWS in names else store.rows
+        rows = (
+            plan.rows(found([record for job in plan.jobs() if (record := job.done())])) if ROWS in names else store.rows
+        )
         write_metadata(plan.folder / "store", rows, store.seal["inputs"])
 
 

@@ -70,7 +70,7 @@ def read_index(file: BinaryIO, rows: int) -> NDArray[np.uint64]:
         raise ValueError("the index does not match its checksum")
     index = np.frombuffer(data[:-CHECKSUM], "<u8").reshape(rows, 2)
     there = index[index[:, 0] != MISSING]
-    if len(there) and int(there.max()) > chunks or (there.sum(axis=1) > chunks).any():
+    if (len(there) and int(there.max()) > chunks) or (there.sum(axis=1) > chunks).any():
         raise ValueError("the index points outside the file")
     return index
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
-from preprocess.common.files import Place, list_files, local_copy, read_bytes, read_parquet, write_text
+from preprocess.common.files import Place, local_copy, read_bytes, read_parquet, write_text
 from preprocess.sharding import read_chunk, read_index
 
 SEAL, ROWS, CURRENT = "seal.json", "rows.parquet", "CURRENT"
@@ -185,5 +185,3 @@ def point_to(store: Store) -> None:
     """Make `store` the current one of its collection."""
     if pointed_to(store.path.parent) != store.fingerprint:
         write_text(store.path.parent / CURRENT, store.fingerprint + "\n")
-
-

@@ -76,6 +76,11 @@ def test_parts_want_a_manifest_that_is_there(config: Config) -> None:
     assert "run 'python -m preprocess manifest' first" in answer.complaint
 
 
+def end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def free_port() -> int:
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
@@ -96,7 +101,7 @@ class Cluster:
             [sys.executable, "-m", "dask", what, *map(str, options)], cwd=self.folder,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        self.stack.callback(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
+        self.stack.callback(end, process)
         return process
 
     def worker(self, threads: int = 1) -> subprocess.Popen[bytes]:

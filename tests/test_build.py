@@ -11,6 +11,7 @@ from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -22,9 +23,11 @@ from preprocess.common.config import Config, load_config
 from preprocess.common.errors import StoreError
 from preprocess.manifest import make_manifest
 from preprocess.plan import Plan
+from preprocess.seal import seal
 from preprocess.store import Store, current_store
 from tests.conftest import ROOT, SOAK
 from tests.helpers import collection, command, contents, raiser, smooth, store_files, write_config, write_table
+
 Usage = namedtuple("Usage", "total used free")
 
 
@@ -137,13 +140,12 @@ def test_a_killed_build_goes_on_to_the_same_bytes_without_doing_a_shard_twice(
     half_written.write_bytes(b"half")
 
     at_the_end: dict[Path, int] = {}
-    seal = building.seal
 
-    def watched(*arguments: object) -> Store:
+    def watched(*arguments: Any) -> Store:
         at_the_end.update(records(many))
-        return seal(*arguments)  # type: ignore[arg-type]
+        return seal(*arguments)
 
-    monkeypatch.setattr(building, "seal", watched)
+    monkeypatch.setattr("preprocess.build.seal", watched)
     room = (40 - len(done)) * ((16 * 16 + 40 * 40) * 3 + 2 * 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, room))
     config = load_config(many)

@@ -36,7 +36,9 @@ def test_rows_come_back_as_the_pixels_that_are_stored(built: Store, path: Path, 
         (("--rows", "1", "--size", "20"), "holds sizes [16, 40], not 20; name one of them with --size"),
     ],
 )
-def test_what_cannot_be_exported_is_one_line(options: tuple[str, ...], complaint: str, path: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_exported_is_one_line(
+    options: tuple[str, ...], complaint: str, path: Path, tmp_path: Path
+) -> None:
     assert complaint in command("export", "--config", path, *options, "--out", tmp_path).complaint
 
 

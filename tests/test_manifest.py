@@ -169,7 +169,9 @@ def test_rows_without_a_file_are_left_to_quarantine_when_asked(tmp_path: Path) -
 
 
 def test_a_part_of_a_build_wants_a_manifest(config: Config) -> None:
-    with pytest.raises(StoreError, match=r"manifest\.parquet does not exist; run 'python -m preprocess manifest' first"):
+    with pytest.raises(
+        StoreError, match=r"manifest\.parquet does not exist; run 'python -m preprocess manifest' first"
+    ):
         kept_manifest(config)
     manifest = make_manifest(config)
     assert kept_manifest(config).equals(manifest)

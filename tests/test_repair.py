@@ -2,17 +2,22 @@
 
 import random
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from preprocess.build import build_store
 from preprocess.check import check_store
+from preprocess.cluster import run_jobs
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import StoreError
+from preprocess.common.files import sha256_file
 from preprocess.manifest import make_manifest
 from preprocess.repair import repair_store
+from preprocess.shard import Job
 from preprocess.store import Store, shard_name
 from tests.helpers import collection, command, contents, raiser, smooth, write_config
 
@@ -48,17 +53,14 @@ def test_damaged_and_missing_shards_are_made_again(config: Config, store: Store)
 
 
 def test_only_damaged_shards_are_decoded(config: Config, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    from preprocess import repair
-
     built: list[int] = []
-    run_jobs = repair.run_jobs
 
-    def noted(jobs, client, finished):  # type: ignore[no-untyped-def]
-        jobs = list(jobs)
-        built.extend(job.number for job in jobs)
-        run_jobs(iter(jobs), client, finished)
+    def noted(jobs: Iterator[Job], client: object, finished: Callable[[dict[str, Any]], None]) -> None:
+        asked = list(jobs)
+        built.extend(job.number for job in asked)
+        run_jobs(iter(asked), client, finished)
 
-    monkeypatch.setattr(repair, "run_jobs", noted)
+    monkeypatch.setattr("preprocess.repair.run_jobs", noted)
     flip(store.path / shard_name(40, 2))
     repair_store(config, make_manifest(config))
     assert built == [2]
@@ -104,13 +106,10 @@ def test_pictures_that_came_or_went_elsewhere_do_not_hinder_a_repair(config: Con
 
 
 def test_other_decoders_are_named(config: Config, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the shard's file replaced on its way, as other decoders would write it."""
-    from preprocess import repair
-
+    """When what comes out differs, as other decoders would have it."""
     flip(store.path / shard_name(16, 0))
-    monkeypatch.setattr(repair, "recipe", lambda: store.seal["recipe"] | {"pillow": "0.1"})
-    sha256_file = repair.sha256_file
-    monkeypatch.setattr(repair, "sha256_file", lambda path: sha256_file(path)[::-1])
+    monkeypatch.setattr("preprocess.repair.recipe", lambda: store.seal["recipe"] | {"pillow": "0.1"})
+    monkeypatch.setattr("preprocess.repair.sha256_file", lambda path: sha256_file(path)[::-1])
     with pytest.raises(StoreError, match=r"pillow is 0\.1 here and was \d"):
         repair_store(config, make_manifest(config))
 

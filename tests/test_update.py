@@ -29,8 +29,8 @@ def first(config: Config) -> Store:
     return update(config)
 
 
-def update(config: Config, **options: bool) -> Store:
-    return build_store(config, make_manifest(config), **options)
+def update(config: Config) -> Store:
+    return build_store(config, make_manifest(config))
 
 
 def linked(one: Store, other: Store, size: int = 40) -> list[bool]:

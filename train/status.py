@@ -1,7 +1,6 @@
 """How far a collection's store and training are, read from what they wrote; nothing is locked or changed."""
 
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from preprocess.account import accounts
