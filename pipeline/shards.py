@@ -79,7 +79,7 @@ class Shards:
 
     def read_into(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Copy the pictures of `rows` [n] into `out`, uint8 [n, size, size, 3], C-contiguous. Raises Damaged."""
-        flat = memoryview(out.reshape(-1))
+        flat = memoryview(out.reshape(-1))  # type: ignore[arg-type]
         if self.pool is None or out.nbytes < LEAST_PER_THREAD * self.threads:
             self.copy(rows, flat)
             return

@@ -68,8 +68,8 @@ def seal_parts(config: Config, manifest: pl.DataFrame) -> Store:
         if store is None:
             if missing := [job.number for job in plan.jobs() if not job.done()]:
                 few = ", ".join(map(str, missing[:8])) + (", ..." if len(missing) > 8 else "")
-                raise StoreError(f"{plan.folder}: {len(missing)} shards are not built yet: {few}; run the jobs of their "
-                                 "parts again: shard k belongs to part k modulo the number of parts")  # fmt: skip
+                raise StoreError(f"{plan.folder}: {len(missing)} shards are not built yet: {few}; run the jobs of "
+                                 "their parts again: shard k belongs to part k modulo the number of parts")  # fmt: skip
             store = sealed_plan(plan)
         return made_current(plan, store)
 

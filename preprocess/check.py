@@ -54,7 +54,7 @@ def rows_in(store: Store, name: str) -> list[int]:
 
 
 def damaged_rows(store: Store, name: str) -> list[int]:
-    """Return the rows of a changed shard whose pictures do not match their checksums; all of them if its index is bad."""
+    """Return the rows of a changed shard that do not match their checksums; all of them if its index is bad."""
     rows = rows_in(store, name)
     if not rows:
         return []

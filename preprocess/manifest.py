@@ -50,7 +50,7 @@ def make_manifest(config: Config, rehash: bool = False) -> pl.DataFrame:
 
 
 def kept_manifest(config: Config) -> pl.DataFrame:
-    """Return the manifest as it was made last, without looking at the pictures. Raises StoreError where there is none."""
+    """Return the manifest as it was made last; nothing is listed. Raises StoreError where there is none."""
     try:
         return read_parquet(manifest_path(config))
     except (FileNotFoundError, pl.exceptions.PolarsError):

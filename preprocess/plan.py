@@ -62,10 +62,8 @@ class Plan:
         asked = self.manifest.select(Asked._fields)
         for number, rows in enumerate(asked.iter_slices(settings.rows_per_shard)):
             if number % part.step == part.first:
-                yield Job(
-                    self.source, self.folder, number, settings.rows_per_shard, tuple(map(Asked._make, rows.iter_rows())),
-                    How.of(settings), recipe(),
-                )  # fmt: skip
+                files = tuple(map(Asked._make, rows.iter_rows()))
+                yield Job(self.source, self.folder, number, settings.rows_per_shard, files, How.of(settings), recipe())
 
     def rows(self, decoded: pl.DataFrame) -> pl.DataFrame:
         """Return rows.parquet: what a store keeps of the manifest, beside what decoding found."""

@@ -72,9 +72,10 @@ def put_back(plan: Plan, store: Store, names: Iterable[str]) -> None:
     made = plan.folder / "store"
     for name in names:
         if not exists(made / name) or sha256_file(made / name) != store.seal["files"][name]:
-            differs = [part for part, version in store.seal["recipe"].items() if recipe().get(part) != version]
-            why = f"{differs[0]} is {recipe().get(differs[0])} here and was {store.seal['recipe'][differs[0]]}" if differs \
-                else "its pictures or their table have changed"  # fmt: skip
+            why = "its pictures or their table have changed"
+            for part, version in store.seal["recipe"].items():
+                if recipe().get(part) != version:
+                    why = f"{part} is {recipe().get(part)} here and was {version}"
             raise StoreError(f"{store.path / name} cannot be made again as it was sealed: {why}; nothing was changed: "
                              "restore that, or make a new store with 'make store'")  # fmt: skip
     for name in names:

@@ -1,4 +1,4 @@
-"""One shard, the unit of work: decode its pictures into one file per size, and write last the record that it is done."""
+"""One shard, the unit of work: decode its pictures into one file per size, and record last that it is done."""
 
 import functools
 import os

@@ -30,7 +30,7 @@ def contact_sheet(store: Store, count: int, seed: int, out: Path) -> None:
 
 
 def quarantine_sheet(config: Config, store: Store, count: int, seed: int, out: Path) -> None:
-    """Write a PNG of `count` quarantined pictures, as far as they can be decoded, with key and reason. Raises StoreError."""
+    """Write a PNG of `count` quarantined pictures, as far as they decode, with key and reason. Raises StoreError."""
     source, places = make_source(config), kept_manifest(config)["place"]
     tiles = []
     with Decoder((SIZE,), "pad", config.preprocess.max_megapixels, How.of(config.preprocess).memory) as decoder:

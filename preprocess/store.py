@@ -6,7 +6,7 @@ stores/<collection>/<fingerprint>/          a zarr v3 group
     images_256/                             uint8 [row, y, x, channel], one array per size
     label/                                  int32 [row]
     rows.parquet                            status, reason, perceptual hash and statistics of each row
-    seal.json                               inputs, recipe, what each shard was made from, the SHA-256 of every other file
+    seal.json                               inputs, recipe, origin of each shard, the SHA-256 of every other file
 """
 
 import hashlib
@@ -75,7 +75,7 @@ class Store:
         return int(self.seal["inputs"]["rows_per_shard"])
 
     def picture(self, row: int, size: int) -> NDArray[np.uint8]:
-        """Return one picture, uint8 [size, size, 3], at a stored size. Raises StoreError where it is not there whole."""
+        """Return one picture, uint8 [size, size, 3], at a stored size. Raises StoreError where it is damaged."""
         shard, place = divmod(row, self.rows_per_shard)
         try:
             with local_copy(self.path / shard_name(size, shard)) as path, path.open("rb") as file:

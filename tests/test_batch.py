@@ -171,7 +171,7 @@ def test_a_scheduler_that_is_not_there_or_has_no_workers_is_one_line(cluster: Cl
     answer = command("store", "--scheduler", f"tcp://127.0.0.1:{free_port()}", "--config", path)
     assert "no dask scheduler answers at tcp://127.0.0.1:" in answer.complaint
     answer = command("store", "--scheduler", cluster.address, "--config", path)
-    assert "has no workers; start some: dask worker" in answer.complaint
+    assert f"{cluster.address} has no workers; start some: dask worker" in answer.complaint
 
 
 def test_a_worker_with_other_decoders_is_refused(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +186,7 @@ def test_a_worker_with_other_decoders_is_refused(config: Config, monkeypatch: py
 
 def test_a_worker_that_does_not_see_the_folder_is_refused(config: Config) -> None:
     job = next(Plan.of(config, make_manifest(config)).jobs())
-    with pytest.raises(StoreError, match="does not see .*; use a folder that all machines share"):
+    with pytest.raises(StoreError, match=r"does not see .*; use a folder that all machines share"):
         build_shard(job)
     assert not job.folder.exists()
 

@@ -171,7 +171,7 @@ def start(config: Path, **environment: str) -> subprocess.Popen[str]:
 
 @pytest.mark.soak
 def test_kills_at_any_moment_cost_at_most_the_shards_in_flight(many: Path) -> None:
-    """SIGKILL for all its processes, 5 times or 5 times SOAK; whenever a build ends, another one starts from nothing."""
+    """SIGKILL for all processes, 5 times or 5 times SOAK; when a build ends, another one starts from nothing."""
     config = load_config(many)
     whole = config.model_copy(update={"stores": many.parent / "whole"})
     expected = store_files(build_store(whole, make_manifest(whole)))
