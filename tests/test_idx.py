@@ -1,15 +1,17 @@
 """The IDX source: MNIST's files, checked before a picture is taken from them."""
 
 import gzip
+import os
 import struct
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from preprocess.common.errors import SourceError
-from preprocess.sources.idx import Idx, read_idx
+from preprocess.common.errors import SourceError, UnreadablePicture
+from preprocess.sources.idx import SIDES, Idx, read_idx
 
 IMAGES, LABELS = "train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"
 COUNTS = {"train": 6, "t10k": 4}
@@ -41,14 +43,46 @@ def test_rows_keep_the_official_sides_and_take_the_class_for_the_artist(folder: 
     assert not Idx(folder).hashes_meaningful
 
 
+def test_rows_say_where_each_picture_is_and_how_large(folder: Path) -> None:
+    rows = Idx(folder).rows()
+    assert rows["place"].equals(rows["key"])
+    assert rows["bytes"].unique().to_list() == [35]
+    times = {side: (folder / f"{name}-images-idx3-ubyte.gz").stat().st_mtime_ns for side, name in SIDES.items()}
+    assert rows["stamp"].to_list() == [times[side] for side in rows["side"]]
+    assert [Idx(folder).stamp(place) for place in rows["place"]] == rows.select("bytes", "stamp").rows()
+
+
 def test_a_picture_has_the_bytes_of_the_file(folder: Path) -> None:
     source = Idx(folder)
     raw = gzip.decompress((folder / IMAGES).read_bytes())[16 + 2 * 35 :][:35]
-    with source.open("train/2") as image:
+    with source.fetch("train/2") as path, Image.open(path) as image:
         assert (image.mode, image.size, image.tobytes()) == ("L", (7, 5), raw)
-    assert source.header("train/2")[:4] == ("IDX", 7, 5, "L")
-    assert source.header("train/2").sha256 != source.header("train/3").sha256
-    assert source.stamp("train/2") == (35, (folder / IMAGES).stat().st_mtime_ns)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "place", ["train/6", "test/4", "train/-1", "train/", "train/1/../2", "../train/1", "t10k/1", ""]
+)
+def test_a_place_without_a_picture_is_a_problem_not_an_error(place: str, folder: Path) -> None:
+    assert Idx(folder).stamp(place) == (0, 0)
+    with pytest.raises(UnreadablePicture, match=r"^no such file$"), Idx(folder).fetch(place):
+        pass
+
+
+def test_a_file_that_changed_or_went_is_noticed_though_its_pictures_are_kept_in_memory(folder: Path) -> None:
+    source = Idx(folder)
+    before = source.stamp("train/0")
+    os.utime(folder / IMAGES, ns=(1, before[1] + 1))
+    assert source.stamp("train/0") == (35, before[1] + 1)
+    (folder / IMAGES).unlink()
+    assert source.stamp("train/0") == (0, 0)
+
+
+def test_pictures_without_pixels_are_a_problem_not_an_error(folder: Path) -> None:
+    (folder / IMAGES).write_bytes(gzip.compress(struct.pack(">4I", 0x803, 6, 0, 7)))
+    assert Idx(folder).rows()["bytes"].to_list()[:6] == [0] * 6
+    with pytest.raises(UnreadablePicture, match="without pixels"), Idx(folder).fetch("train/0"):
+        pass
 
 
 def changed(function: Callable[[bytes], bytes]) -> Callable[[Path], object]:

@@ -1,4 +1,4 @@
-"""Sources: where pictures and their labels come from. Each lists its rows and opens one picture at a time."""
+"""Sources: where pictures and their labels come from. Each lists its rows and fetches one picture at a time."""
 
 import os
 

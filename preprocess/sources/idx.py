@@ -2,8 +2,9 @@
 
 import functools
 import gzip
-import hashlib
+import io
 import math
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -15,13 +16,13 @@ import polars as pl
 from numpy.typing import NDArray
 from PIL import Image
 
-from preprocess.common.errors import SourceError
-from preprocess.images import Header
-from preprocess.sources.base import frame
+from preprocess.common.errors import SourceError, UnreadablePicture
+from preprocess.sources.base import Found, Stamp, frame, stamp_of, status_of, temporary
 
 SIDES = {"train": "train", "test": "t10k"}
 IMAGES, LABELS = "images-idx3-ubyte.gz", "labels-idx1-ubyte.gz"
 MAGIC = {IMAGES: 0x803, LABELS: 0x801}
+PLACE = re.compile(r"(train|test)/(\d{1,9})", re.ASCII)
 MOST_BYTES = 1 << 30  # of one file, unpacked: eighteen times MNIST
 
 
@@ -34,52 +35,57 @@ class Idx:
         self.folder = folder
 
     def rows(self) -> pl.DataFrame:
-        """See Source; keys are "train/0" to "test/9999". Raises SourceError for a missing or malformed file."""
-        keys: list[str] = []
+        """See Source; keys and places are "train/0" to "test/9999". Raises SourceError for a missing or bad file."""
+        found: list[Found] = []
         artists: list[str] = []
+        sides: list[str] = []
         for side in SIDES:
-            images, labels = self.side(side)
+            modified = self.modified(side)
+            images, labels = read_idx(self.file(side, IMAGES)), read_idx(self.file(side, LABELS))
             if len(images) != len(labels):
                 raise SourceError(
                     f"{self.folder}: {len(images)} {side} images but {len(labels)} labels; fetch both files again"
                 )
-            keys += [f"{side}/{index}" for index in range(len(images))]
-            artists += [str(label) for label in labels]
-        return frame(keys, artists, [key.split("/")[0] for key in keys])
+            size = math.prod(images.shape[1:])
+            found += [(f"{side}/{index}", size, modified or 0) for index in range(len(images))]
+            artists += map(str, labels.tolist())
+            sides += [side] * len(images)
+        return frame({"key": [place for place, *_ in found], "artist": artists, "side": sides}, found)
 
-    def side(self, side: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Return images [n, height, width] and labels [n] of one side."""
-        prefix = SIDES[side]
-        return read_idx(self.folder / f"{prefix}-{IMAGES}"), read_idx(self.folder / f"{prefix}-{LABELS}")
+    def file(self, side: str, kind: str) -> Path:
+        """Return the path of one of the four files."""
+        return self.folder / f"{SIDES[side]}-{kind}"
 
-    def pixels(self, key: str) -> NDArray[np.uint8]:
-        """Return the picture named `key`, uint8 [height, width]."""
-        side, index = key.split("/")
-        picture: NDArray[np.uint8] = self.side(side)[0][int(index)]
-        return picture
+    def modified(self, side: str) -> int | None:
+        """Return the modification time in ns of the file with the pictures of one side; None where there is none."""
+        stamp = stamp_of(status_of(self.file(side, IMAGES)))
+        return stamp and stamp[1]
 
-    def stamp(self, key: str) -> tuple[int, int]:
+    def pixels(self, place: str) -> NDArray[np.uint8] | None:
+        """Return one picture, uint8 [height, width]; None where there is none. Raises SourceError for a bad file."""
+        parts = PLACE.fullmatch(place)
+        if not parts or self.modified(parts[1]) is None:
+            return None
+        images, index = read_idx(self.file(parts[1], IMAGES)), int(parts[2])
+        return images[index] if index < len(images) else None
+
+    def stamp(self, place: str) -> Stamp:
         """See Source: the picture's own bytes, and the time of the file that holds it."""
-        side = key.split("/")[0]
-        path = self.folder / f"{SIDES[side]}-{IMAGES}"
-        return self.pixels(key).nbytes, modified(path)
-
-    def header(self, key: str) -> Header:
-        """See Source; the hash is of the picture's pixels."""
-        pixels = self.pixels(key)
-        height, width = pixels.shape
-        return Header("IDX", width, height, "L", hashlib.sha256(pixels.tobytes()).hexdigest(), None)
+        pixels = self.pixels(place)
+        return (0, 0) if pixels is None else (pixels.nbytes, self.modified(place.split("/")[0]) or 0)
 
     @contextmanager
-    def open(self, key: str) -> Iterator[Image.Image]:
-        """See Source."""
-        yield Image.fromarray(self.pixels(key))
-
-
-@functools.cache
-def modified(path: Path) -> int:
-    """Return the modification time of `path` in ns, asked once per process."""
-    return path.stat().st_mtime_ns
+    def fetch(self, place: str) -> Iterator[Path]:
+        """See Source; the file is a PNG without compression, of the ways to hand on a picture the quickest."""
+        pixels = self.pixels(place)
+        if pixels is None:
+            raise UnreadablePicture("no such file")
+        if not pixels.size:
+            raise UnreadablePicture("a picture without pixels")
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG", compress_level=0)
+        with temporary([buffer.getvalue()]) as path:
+            yield path
 
 
 @functools.lru_cache(maxsize=8)
