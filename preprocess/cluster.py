@@ -40,7 +40,7 @@ def run_jobs(jobs: Iterator[Job], client: Any, finished: Callable[[dict[str, Any
         try:
             finished(future.result())
         except KilledWorker as error:
-            raise StoreError(f"{error.task}: the worker process died {TRIES} times, killed from outside or out of memory; "
+            raise StoreError(f"{error.task}: its worker died {TRIES} times, killed from outside or out of memory; "
                              "set preprocess.workers lower and run again: what is done is kept") from None  # fmt: skip
         flying.update(submit(1 + max(0, workers_of(client) - flying.count() - 1)))
 
