@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from preprocess.common.errors import UnreadablePicture
 from preprocess.common.files import read_json, sha256_file, write_bytes, write_json
-from preprocess.images import make_squares, perceptual_hash, statistics
+from preprocess.images import make_squares
+from preprocess.measures import perceptual_hash, statistics
 from preprocess.sources import Source
 from preprocess.store import QUARANTINED, STORED, array_name
 

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from preprocess.common.errors import UnreadablePicture
-from preprocess.images import make_squares, open_picture, perceptual_hash, read_header, statistics, to_srgb
+from preprocess.images import make_squares, open_picture, read_header, to_srgb
+from preprocess.measures import perceptual_hash, statistics
 from tests.helpers import BLUE, GREEN, GREY, RED, YELLOW, encoded, near, pixels, psnr, raiser, smooth, squares
 
 # How an upright picture is stored by a camera that was held otherwise (EXIF 2.32, 4.6.4 A).
