@@ -27,10 +27,8 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-# How pictures are resized, and what each of these numbers gains and costs: docs/resizing.md.
-LITTLE_LEFT = 1.5
-"""A JPEG decoded at a reduced scale that is still so many times the size wanted has sharpness to spare."""
 REDUCING_GAP = 1.5
+"""What is decoded whole is averaged by a whole factor first, to at least so many times the size."""
 PAD_COLOUR = (128, 128, 128)
 BAND_PIXELS = 1_000_000
 # The machine's fault, not the picture's: such a failure ends the build, which goes on once it is repaired.
@@ -158,9 +156,18 @@ def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
     shrink = reduced_scale(image, size / side)
     image.load()
     box = (left * shrink, top * shrink, right * shrink, bottom * shrink)
-    sharp = shrink < 1 and side * shrink >= LITTLE_LEFT * size
-    kernel = Image.Resampling.HAMMING if sharp else Image.Resampling.BICUBIC
+    kernel = Image.Resampling.BICUBIC if shrink == 1 else kernel_for(side * shrink / size)
     return resizable(image).resize(shape, kernel, box, REDUCING_GAP)
+
+
+def kernel_for(left: float) -> Image.Resampling:
+    """Return the filter for a reduced decode that left so many times the size, 1 to 2: docs/resizing.md.
+
+    The less is left, the sharper it must be, and the fewer pixels pay for it.
+    """
+    if left < 1.25:
+        return Image.Resampling.LANCZOS
+    return Image.Resampling.BICUBIC if left < 1.5 else Image.Resampling.HAMMING
 
 
 def reduced_scale(image: Image.Image, wanted: float) -> float:
