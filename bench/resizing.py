@@ -20,7 +20,7 @@ from skimage.metrics import structural_similarity
 
 from bench.pictures import write_jpegs
 from preprocess.common.progress import Progress
-from preprocess.images import kernel_for, make_squares, open_picture, scaled
+from preprocess.images import kernel_for, make_squares, open_picture, orientation_of, scaled
 
 SIZES = (64, 128, 256)
 BOX, HAMMING, BICUBIC, LANCZOS = (
@@ -127,6 +127,16 @@ WAYS: dict[str, Callable[[Path], Made]] = {
 }
 
 
+def usable(path: Path) -> bool:
+    """Return whether a JPEG decodes, and lies as it is shown, which only this stage would see to."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+            return orientation_of(image) == 1
+    except OSError:
+        return False
+
+
 def quality(made: Image.Image, best: Image.Image) -> tuple[float, float]:
     """Return PSNR, in dB, at most 99, and SSIM of a square against the best one."""
     left, right = np.asarray(made), np.asarray(best)
@@ -163,7 +173,7 @@ def resizing(folder: Path | None, pictures: int, rounds: int) -> None:
     """Print the table of docs/resizing.md."""
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         there = sorted(folder.rglob("*.jpg")) if folder else write_jpegs(Path(temporary), pictures)
-        paths = there[:: max(1, len(there) // pictures)][:pictures]
+        paths = [path for path in there[:: max(1, len(there) // pictures)] if usable(path)]
         speed, found = measure(paths, rounds)
     print("| way | images/s | x plain |" + "".join(f" {size} px |" for size in reversed(SIZES)))
     print("|---|---|---|" + "---|" * len(SIZES))
