@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, TiffImagePlugin, UnidentifiedImageError
@@ -28,9 +27,10 @@ Image.MAX_IMAGE_PIXELS = None
 warnings.filterwarnings("ignore", module=r"PIL\.")
 logging.getLogger("PIL").addHandler(logging.NullHandler())
 
-# A JPEG decodes cheaply at 1/2, 1/4 or 1/8; 1.5 times the size wanted leaves the resize enough to be sharp.
-DRAFT_MARGIN = 1.5
+REDUCING_GAP = 1.5
+"""What is decoded whole is averaged by a whole factor first, to at least so many times the size."""
 PAD_COLOUR = (128, 128, 128)
+BAND_PIXELS = 1_000_000
 # The machine's fault, not the picture's: such a failure ends the build, which goes on once it is repaired.
 MACHINE_ERRORS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT}
@@ -145,29 +145,39 @@ def libtiff_muted(image: Image.Image) -> Iterator[None]:
 def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
     """Return the picture squared to `size` pixels, in whatever of its own modes can be resized, not yet upright."""
     width, height = image.size
-    if square == "stretch":
-        wanted = (size * DRAFT_MARGIN, size * DRAFT_MARGIN)
-    else:
-        side = min(width, height) if square == "crop" else max(width, height)
-        wanted = (width * size * DRAFT_MARGIN / side, height * size * DRAFT_MARGIN / side)
-    drafted = None
-    if image.format in ("JPEG", "MPO"):
-        drafted = image.draft(None, (math.ceil(wanted[0]), math.ceil(wanted[1])))
-    # Not the ratio of the sizes: those of a reduced JPEG are rounded up, which would shift the box.
-    shrink = drafted[1][2] / width if drafted else 1.0
-    image.load()
-    smooth = resizable(image)
+    side = (max if square == "pad" else min)(width, height)
     left, top, right, bottom = 0.0, 0.0, float(width), float(height)
     if square == "crop":
-        side = min(width, height)
         left, top = (width - side) / 2, (height - side) / 2
         right, bottom = left + side, top + side
-    box = (left * shrink, top * shrink, right * shrink, bottom * shrink)
     shape = (size, size)
     if square == "pad":
-        side = max(width, height)
         shape = (max(1, round(width * size / side)), max(1, round(height * size / side)))
-    return smooth.resize(shape, Image.Resampling.LANCZOS, box=box, reducing_gap=2.0)
+    shrink = reduced_scale(image, size / side)
+    image.load()
+    box = (left * shrink, top * shrink, right * shrink, bottom * shrink)
+    kernel = Image.Resampling.BICUBIC if shrink == 1 else kernel_for(side * shrink / size)
+    return resizable(image).resize(shape, kernel, box, REDUCING_GAP)
+
+
+def kernel_for(left: float) -> Image.Resampling:
+    """Return the filter for a reduced decode that left so many times the size, 1 to 2: docs/resizing.md.
+
+    The less is left, the sharper it must be, and the fewer pixels pay for it.
+    """
+    if left < 1.25:
+        return Image.Resampling.LANCZOS
+    return Image.Resampling.BICUBIC if left < 1.5 else Image.Resampling.HAMMING
+
+
+def reduced_scale(image: Image.Image, wanted: float) -> float:
+    """Let a JPEG decode at 1/2, 1/4 or 1/8, whichever is the least that leaves `wanted`, and return that scale."""
+    if image.format not in ("JPEG", "MPO"):
+        return 1.0
+    width = image.width
+    drafted = image.draft(None, (math.ceil(image.width * wanted), math.ceil(image.height * wanted)))
+    # Not the ratio of the sizes: those of a reduced JPEG are rounded up, which would shift the box.
+    return drafted[1][2] / width if drafted else 1.0
 
 
 def resizable(image: Image.Image) -> Image.Image:
@@ -178,12 +188,22 @@ def resizable(image: Image.Image) -> Image.Image:
     if image.mode in ("F", "I"):
         raise UnreadablePicture(f"{'floating-point' if image.mode == 'F' else '32-bit'} pixels of unknown range")
     if image.mode.startswith("I;16"):
-        bits = image.tag_v2[BITS_TAG][0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16  # TIFF also has 12
-        deep = np.asarray(image).astype(np.float32)
-        return Image.fromarray(np.rint(deep * (255 / (2**bits - 1))).astype(np.uint8))
+        return eight_bits(image)
     if image.mode in ("P", "PA") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
         return image.convert("RGBA")
     return image.convert("L") if image.mode == "1" else image
+
+
+def eight_bits(image: Image.Image) -> Image.Image:
+    """Return 16-bit grey as 8-bit grey, rounded; in bands of rows, as whole it would take 14 bytes a pixel."""
+    bits = image.tag_v2[BITS_TAG][0] if isinstance(image, TiffImagePlugin.TiffImageFile) else 16  # TIFF also has 12
+    table = np.rint(np.arange(2**16) * (255 / (2**bits - 1))).clip(0, 255).astype(np.uint8)
+    grey = Image.new("L", image.size)
+    rows = max(1, BAND_PIXELS // image.width)
+    for top in range(0, image.height, rows):
+        band = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))))
+        grey.paste(Image.fromarray(table[band]), (0, top))
+    return grey
 
 
 def to_srgb(image: Image.Image, icc_profile: bytes | None) -> tuple[str, Image.Image]:
@@ -219,28 +239,15 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def scaled(image: Image.Image, size: int) -> Image.Image:
-    """Return an upright square or padded RGB picture at `size` x `size` pixels."""
+    """Return an upright square or padded RGB picture, its longer side `size` or more, at `size` x `size` pixels."""
     longest = max(image.size)
-    if longest != size:
+    if longest == 2 * size:
+        image = image.reduce(2)
+    elif longest != size:
         shape = (max(1, round(image.width * size / longest)), max(1, round(image.height * size / longest)))
-        image = image.resize(shape, Image.Resampling.LANCZOS)
+        image = image.resize(shape, Image.Resampling.LANCZOS, reducing_gap=2.0)
     if image.size == (size, size):
         return image
     canvas = Image.new("RGB", (size, size), PAD_COLOUR)
     canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
     return canvas
-
-
-def statistics(squares: Squares) -> dict[str, float]:
-    """Return mean, contrast and colourfulness of the smallest square, on the scale 0 to 255."""
-    values = squares.pixels[min(squares.pixels)].astype(np.float32)
-    return {
-        "mean": round(float(values.mean()), 3),
-        "contrast": round(float(values.mean(axis=2).std()), 3),
-        "colour": round(float((values.max(axis=2) - values.min(axis=2)).mean()), 3),
-    }
-
-
-def perceptual_hash(squares: Squares) -> str:
-    """Return the 64-bit perceptual hash of the largest square, 16 hexadecimal digits (imagehash.phash)."""
-    return str(imagehash.phash(Image.fromarray(squares.pixels[max(squares.pixels)])))
