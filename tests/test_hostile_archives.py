@@ -1,7 +1,6 @@
 """Archives that attack, or are damaged: one bad picture with its reason, or one line; never other bytes."""
 
 import io
-import os
 import random
 import stat
 import struct
@@ -13,9 +12,9 @@ import pytest
 
 from preprocess.common.errors import SourceError, UnreadablePicture
 from preprocess.sources.archives import Member, members, unpacked
+from tests.conftest import SOAK
 from tests.zips import PICTURES, pack, picture, read, streamed, table, zip64
 
-SOAK = int(os.environ.get("SOAK", "1"))
 CENTRAL, LOCAL = b"PK\1\2", b"PK\3\4"
 
 
