@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
+import psutil
+
 from preprocess.common.files import Place, list_files, read_json, write_json
 from preprocess.common.progress import Progress
 
@@ -67,8 +69,15 @@ class Account:
 
 
 def accounts(folder: Place) -> dict[str, dict[str, Any]]:
-    """Return the accounts in a collection's folder, by name: "store", or the number of a part such as "3-of-16"."""
-    return {
-        name.removesuffix(".json"): read_json(folder / ACCOUNTS / name)
-        for name in sorted(list_files(folder / ACCOUNTS))
-    }
+    """Return the accounts in a collection's folder, by name: "store", or the number of a part such as "3-of-16".
+
+    One that says "running" of a process of this machine that is gone is "killed".
+    """
+    found = {}
+    for name in sorted(list_files(folder / ACCOUNTS)):
+        account = read_json(folder / ACCOUNTS / name)
+        here = account["host"] == os.uname().nodename
+        if account["state"] == "running" and here and not psutil.pid_exists(account["process"]):
+            account |= {"state": "killed", "seconds_left": None}
+        found[name.removesuffix(".json")] = account
+    return found

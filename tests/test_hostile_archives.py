@@ -219,6 +219,7 @@ def mutant(data: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("write", [lambda path: pack(path, PICTURES), zip64, streamed])
 def test_a_damaged_archive_gives_the_right_bytes_or_says_what_is_wrong(
     write: Callable[[Path], None], tmp_path: Path
