@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.shards import Damaged, Shards, is_plain
 from preprocess.common.errors import QuarantinedRow, StoreError
-from preprocess.common.files import kvstore
+from preprocess.common.places import kvstore
 from preprocess.store import STORED, Store, array_name
 
 

@@ -9,7 +9,8 @@ from typing import Any, Self
 
 import psutil
 
-from preprocess.common.files import Place, list_files, read_json, write_json
+from preprocess.common.files import list_files, read_json, write_json
+from preprocess.common.places import Place
 from preprocess.common.progress import Progress
 
 ACCOUNTS = "progress"

@@ -7,7 +7,8 @@ import polars as pl
 
 from preprocess.common.config import Config
 from preprocess.common.errors import SourceError, StoreError, UnreadablePicture
-from preprocess.common.files import Place, exclusive, read_parquet, sha256_file, write_parquet
+from preprocess.common.files import exclusive, read_parquet, sha256_file, write_parquet
+from preprocess.common.places import Place
 from preprocess.common.progress import Progress
 from preprocess.sources import Source, ensure_gallery, make_source
 

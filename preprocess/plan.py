@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from preprocess.common.config import Config
-from preprocess.common.files import Place, digest, exists, link_or_copy, write_json
+from preprocess.common.files import digest, exists, link_or_copy, write_json
+from preprocess.common.places import Place
 from preprocess.manifest import manifest_digest
 from preprocess.recipe import recipe
 from preprocess.seal import FOUND, shard_input

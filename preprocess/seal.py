@@ -8,7 +8,6 @@ import polars as pl
 
 from preprocess.common.errors import StoreError
 from preprocess.common.files import (
-    Place,
     digest,
     list_files,
     read_bytes,
@@ -17,6 +16,7 @@ from preprocess.common.files import (
     write_bytes,
     write_parquet,
 )
+from preprocess.common.places import Place
 from preprocess.recipe import recipe
 from preprocess.store import FORMAT, ROWS, SEAL, STORED, Store, metadata_of, open_store
 

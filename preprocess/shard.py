@@ -12,7 +12,8 @@ import psutil
 
 from preprocess.common.config import Preprocess
 from preprocess.common.errors import StoreError, UnreadablePicture
-from preprocess.common.files import Place, digest, exists, read_json, sha256_file, write_json, written_aside
+from preprocess.common.files import digest, exists, read_json, sha256_file, write_json, written_aside
+from preprocess.common.places import Place
 from preprocess.decoder import Decoder, Undecodable
 from preprocess.images import Squares
 from preprocess.measures import perceptual_hash, statistics

@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
-from preprocess.common.files import Place, local_copy, read_bytes, read_parquet, write_text
+from preprocess.common.files import list_files, local_copy, read_bytes, read_parquet, write_text
+from preprocess.common.places import Place
 from preprocess.sharding import read_chunk, read_index
 
 SEAL, ROWS, CURRENT = "seal.json", "rows.parquet", "CURRENT"
@@ -173,9 +174,9 @@ def pointed_to(folder: Place) -> str:
 def sealed_stores(folder: Place) -> list[Store]:
     """Return all sealed stores in `folder`, the current one first."""
     current = pointed_to(folder)
-    names = [path.name for path in folder.iterdir() if FINGERPRINT.fullmatch(path.name)]
+    names = {name.partition("/")[0] for name in list_files(folder)}
     found = []
-    for name in sorted(names, key=lambda name: (name != current, name)):
+    for name in sorted(filter(FINGERPRINT.fullmatch, names), key=lambda name: (name != current, name)):
         with suppress(StoreError):
             found.append(open_store(folder / name))
     return found

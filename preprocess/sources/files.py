@@ -1,5 +1,6 @@
 """Pictures in files: one folder per artist, or a CSV table beside a folder."""
 
+import io
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,8 @@ from pathlib import Path
 import polars as pl
 
 from preprocess.common.errors import SourceError, UnreadablePicture
+from preprocess.common.files import read_bytes
+from preprocess.common.places import Place
 from preprocess.sources import archives
 from preprocess.sources.archives import Member
 from preprocess.sources.base import LABELS, NOWHERE, Found, Stamp, frame, stamp_of, status_of, temporary
@@ -135,7 +138,7 @@ class Folders(Files):
 class Table(Files):
     """A CSV table in the columns of Painter by Numbers beside a folder of pictures."""
 
-    def __init__(self, folder: Path, table: Path, unmatched: str) -> None:
+    def __init__(self, folder: Path, table: Place, unmatched: str) -> None:
         super().__init__(folder)
         self.table = table
         self.unmatched = unmatched
@@ -182,10 +185,10 @@ class Table(Files):
 
     def read_table(self) -> pl.DataFrame:
         """Return the CSV table, every value a string or null, without blank lines."""
-        if not self.table.is_file():  # polars would read a folder's files one after the other
-            raise SourceError(f"{self.table} does not exist; put the table there, or set source.table")
         try:
-            table = pl.read_csv(self.table, infer_schema=False, glob=False)
+            table = pl.read_csv(io.BytesIO(read_bytes(self.table)), infer_schema=False)
+        except (FileNotFoundError, IsADirectoryError):
+            raise SourceError(f"{self.table} does not exist; put the table there, or set source.table") from None
         except pl.exceptions.PolarsError as error:
             reason = str(error).splitlines()[0]
             raise SourceError(f"{self.table} is not a UTF-8 CSV table: {reason}; save it as one") from None
