@@ -5,7 +5,6 @@ import functools
 import hashlib
 import io
 import logging
-import math
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -30,7 +29,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 REDUCING_GAP = 1.5
 """What is decoded whole is averaged by a whole factor first, to at least so many times the size."""
 PAD_COLOUR = (128, 128, 128)
-BAND_PIXELS = 1_000_000
+BAND_PIXELS = 2**17
 # The machine's fault, not the picture's: such a failure ends the build, which goes on once it is repaired.
 MACHINE_ERRORS = frozenset(
     {errno.EACCES, errno.EPERM, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT}
@@ -153,11 +152,21 @@ def decode_square(image: Image.Image, size: int, square: str) -> Image.Image:
     shape = (size, size)
     if square == "pad":
         shape = (max(1, round(width * size / side)), max(1, round(height * size / side)))
-    shrink = reduced_scale(image, size / side)
+    scale = reduction(image, size, square)
+    drafted = image.draft(None, (width // scale, height // scale)) if scale > 1 else None
+    # Not the ratio of the sizes: those of a reduced JPEG are rounded up, which would shift the box.
+    shrink = drafted[1][2] / width if drafted else 1.0
     image.load()
     box = (left * shrink, top * shrink, right * shrink, bottom * shrink)
     kernel = Image.Resampling.BICUBIC if shrink == 1 else kernel_for(side * shrink / size)
     return resizable(image).resize(shape, kernel, box, REDUCING_GAP)
+
+
+def reduction(image: Image.Image, size: int, square: str) -> int:
+    """Return 8, 4, 2 or 1: by how much a JPEG may be reduced as it is decoded and still hold the square."""
+    side = (max if square == "pad" else min)(image.size)
+    scales = (8, 4, 2) if image.format in ("JPEG", "MPO") else ()
+    return next((scale for scale in scales if side >= scale * size), 1)
 
 
 def kernel_for(left: float) -> Image.Resampling:
@@ -170,16 +179,6 @@ def kernel_for(left: float) -> Image.Resampling:
     return Image.Resampling.BICUBIC if left < 1.5 else Image.Resampling.HAMMING
 
 
-def reduced_scale(image: Image.Image, wanted: float) -> float:
-    """Let a JPEG decode at 1/2, 1/4 or 1/8, whichever is the least that leaves `wanted`, and return that scale."""
-    if image.format not in ("JPEG", "MPO"):
-        return 1.0
-    width = image.width
-    drafted = image.draft(None, (math.ceil(image.width * wanted), math.ceil(image.height * wanted)))
-    # Not the ratio of the sizes: those of a reduced JPEG are rounded up, which would shift the box.
-    return drafted[1][2] / width if drafted else 1.0
-
-
 def resizable(image: Image.Image) -> Image.Image:
     """Return `image` in a mode whose values may be averaged: no palettes, no bits, no 16-bit integers.
 
@@ -190,7 +189,7 @@ def resizable(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         return eight_bits(image)
     if image.mode in ("P", "PA") or (image.mode in ("1", "L", "RGB") and "transparency" in image.info):
-        return image.convert("RGBA")
+        return image.convert("RGBA" if image.has_transparency_data else "RGB")
     return image.convert("L") if image.mode == "1" else image
 
 
