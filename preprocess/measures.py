@@ -7,28 +7,26 @@ from PIL import Image
 from preprocess.images import Squares
 
 SIDE = 32
-"""Pixels on a side of what is measured: the hash looks at no more, and at the whole of 256 statistics cost 6 ms."""
-
-
-def thumbnail(squares: Squares) -> Image.Image:
-    """Return the smallest square of at least SIDE pixels, or else the largest, at SIDE x SIDE pixels, RGB."""
-    sizes = sorted(squares.pixels)
-    size = next((size for size in sizes if size >= SIDE), sizes[-1])
-    return Image.fromarray(squares.pixels[size]).resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+"""Pixels on a side that the hash looks at (imagehash.phash: 8 frequencies, 4 times as many pixels)."""
 
 
 def statistics(squares: Squares) -> dict[str, float]:
-    """Return mean, contrast and colourfulness of a picture at SIDE pixels, on the scale 0 to 255."""
-    values = np.asarray(thumbnail(squares)).reshape(-1, 3)
-    red, green, blue = values.T.astype(np.int16)
-    spread = np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)
+    """Return mean, contrast and colourfulness of the smallest square, on the scale 0 to 255."""
+    channels = np.ascontiguousarray(squares.pixels[min(squares.pixels)].reshape(-1, 3).T)  # 20 times as fast as axis 2
+    light = channels.sum(axis=0, dtype=np.uint16)
     return {
-        "mean": round(float(values.mean()), 3),
-        "contrast": round(float((red + green + blue).std() / 3), 3),
-        "colour": round(float(spread.mean()), 3),
+        "mean": round(float(light.mean() / 3), 3),
+        "contrast": round(float(light.std() / 3), 3),
+        "colour": round(float(np.ptp(channels, axis=0).mean()), 3),
     }
 
 
 def perceptual_hash(squares: Squares) -> str:
-    """Return the 64-bit perceptual hash of a picture, 16 hexadecimal digits (imagehash.phash)."""
-    return str(imagehash.phash(thumbnail(squares)))
+    """Return the 64-bit perceptual hash of a picture, 16 hexadecimal digits (imagehash.phash).
+
+    It is taken from the smallest square that holds all it looks at, or else from the largest there is.
+    """
+    sizes = sorted(squares.pixels)
+    size = next((size for size in sizes if size >= SIDE), sizes[-1])
+    square = Image.fromarray(squares.pixels[size])
+    return str(imagehash.phash(square.resize((SIDE, SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)))

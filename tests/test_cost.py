@@ -158,6 +158,7 @@ def test_giants_fit_where_they_should(giants: list[Path], tmp_path: Path) -> Non
         assert under_limits(path, small, "crop", said) == ["enough"], path.name
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
 def test_hostile_headers_are_refused_or_told(shared_data: Path) -> None:
     told = 0
     for path in sorted(path for path in (shared_data / "hostile-images").rglob("*") if path.is_file()):
