@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import polars as pl
 
 from preprocess.common.config import Config
-from preprocess.common.files import digest, exists, link_or_copy, write_json
+from preprocess.common.files import digest, exists, link_or_copy, sha256_file, write_json
 from preprocess.common.places import Place
 from preprocess.manifest import manifest_digest
 from preprocess.recipe import recipe
@@ -76,7 +77,7 @@ class Plan:
             write_json(self.folder / STARTED, {"settings": self.settings, "recipe": recipe()})
 
     def adopt(self, store: Store, part: Part, retry: bool) -> None:
-        """Take over from `store` the shards whose files are the same still; with `retry`, only those without failures.
+        """Take over from `store` the whole shards of the same pictures; with `retry`, only those without failures.
 
         They are hard links, or copies where the disk has none.
         """
@@ -93,14 +94,22 @@ class Plan:
             if shard_input(made_from, self.settings) != store.seal["shards"][job.number]:
                 continue
             rows = store.rows[first : first + rows_per_shard].select(*FOUND).to_dicts()
-            if not (retry and retryable(rows)):
-                adopt_shard(store, job, rows)
+            files = sealed_files(store, job)
+            if not (retry and retryable(rows)) and intact(store, files):
+                for name in files:
+                    link_or_copy(store.path / name, self.folder / "store" / name)
+                write_json(job.record, {"asked": job.asked, "rows": rows, "files": files})
 
 
-def adopt_shard(store: Store, job: Job, rows: list[dict[str, Any]]) -> None:
-    """Link the files of one shard of `store` to the place where `job` would write them, and record it as done."""
+def sealed_files(store: Store, job: Job) -> dict[str, str]:
+    """Return the names and SHA-256 of the files that `store` has for a shard."""
     names = [shard_name(size, job.number) for size in job.how.sizes]
-    files = {name: store.seal["files"][name] for name in names if name in store.seal["files"]}
-    for name in files:
-        link_or_copy(store.path / name, job.folder / "store" / name)
-    write_json(job.record, {"asked": job.asked, "rows": rows, "files": files})
+    return {name: store.seal["files"][name] for name in names if name in store.seal["files"]}
+
+
+def intact(store: Store, files: dict[str, str]) -> bool:
+    """Return whether files of a store are as sealed. Objects are only looked for: their store keeps checksums itself,
+    and reading them all would cost more than it could find."""
+    if not all(exists(store.path / name) for name in files):
+        return False
+    return not isinstance(store.path, Path) or all(sha256_file(store.path / name) == files[name] for name in files)

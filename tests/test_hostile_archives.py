@@ -1,6 +1,7 @@
 """Archives that attack, or are damaged: one bad picture with its reason, or one line; never other bytes."""
 
 import io
+import os
 import random
 import stat
 import struct

@@ -1,4 +1,4 @@
-"""The cap on memory: giants are stored where they fit, refused with the number where they do not, and the peak is below."""
+"""The cap on memory: giants are stored where they fit and refused with the number where not; the peak is below."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The whole of preprocessing in an object store: pictures and store at s3:// URLs, against a real endpoint on loopback."""
+"""Preprocessing in an object store: pictures and store at s3:// URLs, against a real endpoint on loopback."""
 
 import os
 import random
@@ -78,7 +78,7 @@ def test_a_damaged_object_is_named_read_as_an_error_and_repaired(config: Config,
     damaged = bytearray(read_bytes(path))
     damaged[30] ^= 1
     write_bytes(path, bytes(damaged))
-    with pytest.raises(StoreError, match="row 5 of s3://.* is damaged"):
+    with pytest.raises(StoreError, match=r"row 5 of s3://.* is damaged"):
         Reader(store, 40).read([0, 5])
     answer = command("check-store", "--config", tmp_path / "config.yaml")
     assert answer.out == "images_40/c/1/0/0/0: changed (row 5)\n"

@@ -113,6 +113,16 @@ def test_a_changed_table_links_every_shard(config: Config, first: Store) -> None
     assert check_store(second) == []
 
 
+def test_a_damaged_shard_is_built_again_and_not_handed_on(config: Config, first: Store) -> None:
+    path = first.path / shard_name(16, 2)
+    path.write_bytes(path.read_bytes()[:-9])
+    (first.path / shard_name(40, 0)).unlink()
+    edit_table(config, lambda table: table.with_columns(title=pl.lit("x")))
+    second = update(config)
+    assert check_store(second) == []
+    assert linked(second, first, 16) == linked(second, first, 40) == [False, True, False, True]
+
+
 def test_rehash_finds_a_change_that_size_and_time_hide(config: Config, first: Store) -> None:
     path = config.source.path / "05.png"
     stamp = path.stat()
