@@ -1,5 +1,6 @@
 """Files that attack: every one ends as stored, or in quarantine with a reason, and none stops or soils the build."""
 
+import os
 import random
 import re
 import subprocess
@@ -12,12 +13,18 @@ import pytest
 import zarr
 
 from preprocess.common.config import load_config
+from preprocess.common.errors import UnreadablePicture
+from preprocess.decoder import Decoder, Undecodable
+from preprocess.images import make_squares, open_picture
 from preprocess.sources.files import SUFFIXES
 from preprocess.store import Store, check_store, current_store
 from tests.conftest import ROOT
-from tests.helpers import write_config
+from tests.fuzz import mutate, sound_files
+from tests.helpers import encoded, smooth, write_config
 
 HOSTILE, DAMAGED = "hostile", "damaged"
+SIZES, MEMORY = (64, 16), 256_000_000
+OF_MEMORY = ("needs ", "ran out of the 256 MB ")
 
 
 def damaged(data: bytes, rng: random.Random) -> bytes:
@@ -109,3 +116,54 @@ def test_every_stored_picture_can_be_read_back(built_of_bad_files: tuple[Store, 
     stored = np.flatnonzero((store.rows["status"] == "stored").to_numpy())
     means = np.asarray(array[:])[stored].mean(axis=(1, 2, 3))
     assert means == pytest.approx(store.rows["mean"].to_numpy()[stored], abs=0.01)
+
+
+def verdict(decoder: Decoder, path: Path) -> str | list[bytes]:
+    """Return why a picture is refused, or the pixels of its squares."""
+    try:
+        return [pixels.tobytes() for pixels in decoder.decode(path).squares.pixels.values()]
+    except Undecodable as error:
+        reason = str(error)
+    assert len(reason) > 8
+    assert not re.search("0x[0-9a-f]{8}|Unreadable", reason)
+    assert str(path.parent) not in reason
+    return reason
+
+
+def verdict_without_a_child(path: Path) -> str | list[bytes]:
+    try:
+        with open_picture(path) as image:
+            squares = make_squares(image, SIZES, "crop", 400)
+    except UnreadablePicture as error:
+        return str(error)
+    return [pixels.tobytes() for pixels in squares.pixels.values()]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_every_hostile_file_gets_its_verdict_in_a_child_of_little_memory(shared_data: Path) -> None:
+    children = set()
+    with Decoder(SIZES, "crop", 400, MEMORY) as decoder:
+        for path in sorted(path for path in (shared_data / "hostile-images").rglob("*") if path.is_file()):
+            found = verdict(decoder, path)
+            children.add(decoder.child and decoder.child.process.pid)
+            if not str(found).startswith(OF_MEMORY):
+                assert found == verdict_without_a_child(path), path
+    assert len(children) <= 3
+    assert decoder.peak < MEMORY
+
+
+def test_mutants_end_in_a_picture_or_a_reason_and_leave_the_decoder_sound(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    files = sound_files()
+    good, mutant = tmp_path / "good.png", tmp_path / "mutant"
+    good.write_bytes(encoded(smooth(1, 90, 60)).getvalue())
+    verdicts = []
+    with Decoder(SIZES, "crop", 400, MEMORY, patience=60) as decoder:
+        before = verdict(decoder, good)
+        for _ in range(int(os.environ.get("SOAK", 1)) * 150):
+            mutant.write_bytes(mutate(rng.choice(files), rng))
+            verdicts.append(verdict(decoder, mutant))
+            assert not str(verdicts[-1]).startswith("the decoder")
+        assert verdict(decoder, good) == before == verdict_without_a_child(good)
+    assert decoder.peak < MEMORY
+    assert 0.1 < np.mean([isinstance(found, str) for found in verdicts]) < 0.9

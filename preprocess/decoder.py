@@ -1,0 +1,262 @@
+"""A warm child process that decodes pictures one at a time, so that no file can take down, hang or bloat its parent."""
+
+import errno
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+import psutil
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from preprocess.common.errors import StoreError, UnreadablePicture
+from preprocess.decoding import BASE, Answer, Task, ran_out
+from preprocess.images import Squares
+
+PATIENCE = 120.0
+"""Seconds for one picture: the slowest of 400 megapixels takes about 20 on one core."""
+LOOK = 0.02
+"""Seconds between two looks at a child's memory."""
+END = 5.0
+"""Seconds for a process to be gone after its end; only one stuck in the kernel needs more, and is left to it."""
+ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "4000000", "MALLOC_TRIM_THRESHOLD_": "16000000",
+}  # fmt: skip
+"""One thread, and some memory kept between pictures: dask tells glibc to keep none, which costs 0.7 ms a picture."""
+LONGEST_LINE = 1 << 16
+ANSWER = TypeAdapter(Answer)
+
+
+class Decoded(NamedTuple):
+    """A picture as its file says it is, size as stored, and the squares made from it."""
+
+    format: str
+    width: int
+    height: int
+    mode: str
+    squares: Squares
+
+
+class Undecodable(UnreadablePicture):
+    """A picture that cannot be stored, with what its header says as far as it could be read."""
+
+    format: str | None = None
+    width: int = 0
+    height: int = 0
+    mode: str | None = None
+
+    def __init__(self, reason: str, answer: Answer | None = None) -> None:
+        super().__init__(reason)
+        if answer:
+            self.format, self.width, self.height, self.mode = answer.format, answer.width, answer.height, answer.mode
+
+
+class ChildDied(Exception):  # noqa: N818 - named for what it is about
+    """A child ended, or answered what no child answers; `killed` is whether somebody else ended it."""
+
+    def __init__(self, how: str, killed: bool = False) -> None:
+        super().__init__(how)
+        self.killed = killed
+
+
+class ChildStarved(Exception):  # noqa: N818 - named for what it is about
+    """A child holds more memory than it may, on a system that did not stop it."""
+
+
+class Child:
+    """A started child, and the talk with it. Whatever is raised but by its start leaves it unusable, to be ended."""
+
+    def __init__(self, task: Task) -> None:
+        """Start it and wait until it is ready. Raises StoreError where it does not start."""
+        self.task = task
+        self.held = self.peak = 0
+        self.looked = self.deadline = 0.0
+        # The parent's own path: on a cluster the package may come from a wheel that was sent there.
+        path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+        # A socket carries 200 KB of squares in 0.06 ms, a pipe, with its 64 KB, in 0.23.
+        self.socket, theirs = socket.socketpair()
+        with theirs:
+            self.process = subprocess.Popen(  # noqa: S603 - this very interpreter
+                [sys.executable, "-P", "-m", "preprocess.decoding", json.dumps(asdict(task))],
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
+            )  # fmt: skip
+        self.socket.settimeout(LOOK)
+        self.speaks = select.poll()
+        self.speaks.register(self.socket, select.POLLIN)
+        self.system = psutil.Process(self.process.pid)
+        try:
+            self.ask(b"", PATIENCE)
+        except BaseException as error:
+            self.end()
+            if not isinstance(error, ChildDied | ChildStarved | UnreadablePicture):
+                raise
+            raise StoreError(f"the decoder does not start: {error}") from None
+
+    def ask(self, request: bytes, patience: float) -> tuple[Answer, NDArray[np.uint8]]:
+        """Return the answer to a request, and the bytes of its squares.
+
+        Raises ChildDied, ChildStarved, Undecodable where it hangs, and OSError where the disk does.
+        """
+        self.deadline = time.monotonic() + patience
+        with suppress(BrokenPipeError):  # why it is gone is found on reading
+            self.socket.sendall(request)
+        head, chunk = bytearray(), bytearray(512)  # small: what follows the line is copied once more
+        while b"\n" not in head and len(head) < LONGEST_LINE:
+            head += chunk[: self.receive(memoryview(chunk))]
+        line, _, first = head.partition(b"\n")
+        try:
+            answer = ANSWER.validate_json(line)
+        except ValidationError:
+            answer = Answer()
+        pixels = np.empty(sum(3 * size * size for size in self.task.sizes) if answer.profile else 0, np.uint8)
+        filled = len(first)
+        if filled > len(pixels) or (answer.profile is None) == (answer.problem is None):
+            raise ChildDied("answered nonsense")
+        view = pixels.data
+        view[:filled] = first
+        while filled < len(pixels):
+            filled += self.receive(view[filled:])
+        return answer, pixels
+
+    def receive(self, into: memoryview) -> int:
+        """Wait for bytes, put them into a buffer, and return how many came."""
+        while time.monotonic() < self.deadline:
+            try:
+                if count := self.socket.recv_into(into):
+                    return count
+                raise self.death()
+            except ConnectionResetError:
+                raise self.death() from None
+            except TimeoutError:
+                if self.memory() > self.task.memory:
+                    raise ChildStarved from None
+        if self.system.status() == psutil.STATUS_DISK_SLEEP:
+            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
+        raise Undecodable(f"the decoder hung: no answer within {self.task.patience:g} seconds")
+
+    def death(self) -> ChildDied:
+        """Return how a child ended that has closed its output."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(END)
+        status = self.process.poll()
+        if status is None:
+            return ChildDied("fell silent")
+        if status < 0:
+            name = signal.Signals(-status).name
+            return ChildDied(f"died of signal {-status} ({name})", killed=status == -signal.SIGKILL)
+        return ChildDied(f"ended with status {status}")
+
+    def memory(self) -> int:
+        """Return the bytes of anonymous memory it holds, 0 where the system does not say, and keep their peak."""
+        self.looked = time.monotonic()
+        with suppress(psutil.Error):
+            info = self.system.memory_info()
+            self.held = info.rss - getattr(info, "shared", 0)  # Linux counts libraries and mapped files apart
+            self.peak = max(self.peak, self.held)
+        return self.held
+
+    def has_grown(self) -> bool:
+        """Return whether it keeps more than it may between two pictures; a look costs 0.05 ms."""
+        if self.held > BASE or time.monotonic() > self.looked + LOOK:
+            self.memory()
+        return self.held > BASE
+
+    def end(self) -> None:
+        """Kill it; it holds nothing that could be lost."""
+        self.process.kill()
+        self.socket.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(END)
+
+
+class Decoder:
+    """A child process that decodes one picture at a time within `memory` bytes, started when first needed, kept warm,
+    and replaced where it hangs, dies or grows. A context manager; not to be shared by threads.
+    """
+
+    def __init__(
+        self, sizes: Sequence[int], square: str, max_megapixels: float, memory: int, patience: float = PATIENCE
+    ) -> None:
+        self.task = Task(tuple(sizes), square, max_megapixels, memory, patience)
+        self.child: Child | None = None
+        self.peak = 0
+        """The most anonymous memory of any child so far, in bytes, as seen; 0 where the system does not say."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def decode(self, path: Path, lenient: bool = False) -> Decoded:
+        """Return the picture in a file, `lenient` with the part that is there of a truncated one.
+
+        Raises Undecodable with the reason, which depends on the file and the settings alone; OSError (MACHINE_ERRORS)
+        and StoreError for faults of the machine.
+        """
+        request = json.dumps({"path": str(path.absolute()), "lenient": lenient}).encode() + b"\n"
+        answer, pixels = self.insist(request)
+        if answer.errno is not None:
+            raise OSError(answer.errno, answer.problem, str(path))
+        if answer.problem is not None:
+            raise Undecodable(answer.problem, answer)
+        squares = {}
+        for size in self.task.sizes:
+            squares[size], pixels = pixels[: 3 * size * size].reshape(size, size, 3), pixels[3 * size * size :]
+        return Decoded(
+            answer.format or "", answer.width, answer.height, answer.mode or "", Squares(squares, answer.profile or "")
+        )
+
+    def insist(self, request: bytes) -> tuple[Answer, NDArray[np.uint8]]:
+        """Return the answer to a request, of a second child where the first may have failed for what came before."""
+        warm = self.child is not None
+        try:
+            answer, pixels = self.ask(request)
+            if not (answer.starved and warm):
+                return answer, pixels
+        except ChildDied:
+            pass  # perhaps the kernel's choice when another process was hungry
+        try:
+            return self.ask(request)
+        except ChildDied as death:
+            if death.killed:
+                raise StoreError(
+                    "the system killed the decoder twice, for want of memory; "
+                    "set preprocess.workers or preprocess.memory_per_worker lower"
+                ) from None
+            raise Undecodable(f"the decoder {death}, twice") from None
+
+    def ask(self, request: bytes) -> tuple[Answer, NDArray[np.uint8]]:
+        """Return the answer of the child there is or a new one, which is kept if it is as good as new."""
+        if self.child and self.child.speaks.poll(0):  # unasked, or because it ended
+            self.close()
+        child, self.child = self.child or Child(self.task), None
+        try:
+            answer, pixels = child.ask(request, self.task.patience)
+            if not (answer.starved or child.has_grown()):
+                self.child = child
+        except ChildStarved:
+            answer, pixels = Answer(problem=ran_out(self.task.memory), starved=True), np.empty(0, np.uint8)
+        finally:
+            self.peak = max(self.peak, child.peak)
+            if self.child is None:
+                child.end()
+        return answer, pixels
+
+    def close(self) -> None:
+        """End the child; the next picture would start another."""
+        if self.child:
+            self.child.end()
+            self.child = None
