@@ -1,0 +1,88 @@
+"""What a command costs: seconds of clock and of processors, and memory, of the whole tree of processes (Linux)."""
+
+import ctypes
+import os
+import re
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+EVERY = 0.2
+"""Seconds between two looks at memory."""
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Seconds of clock; of processors; anonymous memory at its highest, in bytes; seconds until the sign was seen.
+
+    The last two are 0 where nothing was watched.
+    """
+
+    wall: float
+    cpu: float
+    peak: int = 0
+    sign: float = 0.0
+
+
+def run(
+    command: Sequence[object],
+    extra: Mapping[str, str] | None = None,
+    sign: Callable[[], bool] | None = None,
+) -> Usage:
+    """Run a command in the project's folder with `extra` in its environment; with a `sign`, watch for it and memory.
+
+    Raises ClickException with the last lines of what the command said where it fails.
+    """
+    # Whoever loses its parent becomes a child of this process, so that its seconds are counted too.
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    with tempfile.TemporaryFile() as said:
+        started = time.monotonic()
+        process = subprocess.Popen(  # noqa: S603 - a command of the bench
+            list(map(str, command)), cwd=ROOT, env=os.environ | dict(extra or {}), stdin=subprocess.DEVNULL,
+            stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        seconds, peak, seen, over = 0.0, 0, 0.0, False
+        while not over:
+            try:
+                child, status, usage = os.wait4(-process.pid, os.WNOHANG if sign else 0)
+            except ChildProcessError:
+                over = True
+                continue
+            if child:
+                seconds += usage.ru_utime + usage.ru_stime
+                if child == process.pid:
+                    wall, process.returncode = time.monotonic() - started, os.waitstatus_to_exitcode(status)
+                continue
+            peak = max(peak, anonymous(process.pid))
+            if sign and not seen and sign():
+                seen = time.monotonic() - started
+            time.sleep(EVERY)
+        if process.returncode:
+            said.seek(0)
+            last = said.read().decode(errors="replace").splitlines()[-3:]
+            raise click.ClickException(f"{' '.join(map(str, command))} failed: {' / '.join(last)}")
+    return Usage(wall, seconds, peak, seen)
+
+
+def anonymous(pid: int) -> int:
+    """Return the anonymous resident memory, in bytes, of a process and all below it."""
+    try:
+        tree = [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
+    except psutil.NoSuchProcess:
+        return 0
+    total = 0
+    for each in tree:
+        try:
+            found = re.search(r"RssAnon:\s+(\d+) kB", Path(f"/proc/{each}/status").read_text())
+        except OSError:  # it has ended
+            continue
+        total += 1024 * int(found[1]) if found else 0
+    return total
