@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def test_the_store_in_a_bucket_has_the_bytes_of_the_local_one(config: Config, bu
 @pytest.mark.parametrize("side", ["source", "store"])
 def test_pictures_or_store_alone_may_be_in_a_bucket(side: str, config: Config, built: Store, tmp_path: Path) -> None:
     source = config.source.model_copy(update={"path": tmp_path / "pictures"})
-    changes = {"source": {"stores": tmp_path / "stores"}, "store": {"source": source}}
+    changes: dict[str, dict[str, Any]] = {"source": {"stores": tmp_path / "stores"}, "store": {"source": source}}
     store = update(config.model_copy(update=changes[side]))
     assert isinstance(store.path, Path) == (side == "source")
     assert store_files(store) == store_files(built)

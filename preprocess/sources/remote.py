@@ -3,22 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from preprocess.common.errors import SourceError, UnreadablePicture
 from preprocess.common.files import exists, list_stamped, local_copy, stamp_of
+from preprocess.common.places import Place
 from preprocess.sources import archives
 from preprocess.sources.base import Stamp
 from preprocess.sources.files import SUFFIXES, Folders, Table, is_below
-
-if TYPE_CHECKING:
-    from upath import UPath
 
 
 class InObjectStore:
     """Where Files looks at a folder, this looks into an object store."""
 
-    def __init__(self, folder: "UPath") -> None:
+    def __init__(self, folder: Place) -> None:
         if not exists(folder):
             raise SourceError(f"{folder} holds nothing; put the pictures there, or set source.path")
         self.folder = folder
@@ -60,7 +57,7 @@ class RemoteFolders(InObjectStore, Folders):
 class RemoteTable(InObjectStore, Table):
     """A CSV table beside a folder of pictures."""
 
-    def __init__(self, folder: "UPath", table: "Path | UPath", unmatched: str) -> None:
+    def __init__(self, folder: Place, table: Place, unmatched: str) -> None:
         super().__init__(folder)
         self.table = table
         self.unmatched = unmatched
