@@ -2,17 +2,18 @@
 
 import difflib
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError, field_validator, model_validator
 
 from preprocess.common.errors import ConfigError
+from preprocess.common.places import Place, local, place, shown
+from preprocess.common.strict_yaml import parse_yaml, read_yaml
 
-Folder = Annotated[Path, Field(strict=False)]
+Location = Annotated[Place, PlainValidator(place)]
+Folder = Annotated[Path, PlainValidator(local)]
 Share = Annotated[float, Field(gt=0, lt=0.5)]
 
 
@@ -26,8 +27,8 @@ class Source(Section):
     """Where pictures and labels come from."""
 
     kind: Literal["gallery", "csv", "folders", "idx"] = "gallery"
-    path: Folder = Path("data/gallery")
-    table: Folder | None = Field(None, description="csv only; by default train_info.csv in `path` or beside it")
+    path: Location = Path("data/gallery")
+    table: Location | None = Field(None, description="csv only; by default train_info.csv in `path` or beside it")
     unmatched: Literal["error", "quarantine"] = Field("error", description="rows without file, files without row")
 
 
@@ -103,10 +104,10 @@ class Evaluate(Section):
 
 
 class Config(Section):
-    """All of `config.yaml`. Relative paths start at the folder of the file."""
+    """All of `config.yaml`. Relative paths start at the folder of the file; URLs of object stores stay as they are."""
 
     source: Source = Source()
-    stores: Folder = Path("stores")
+    stores: Location = Path("stores")
     runs: Folder = Path("runs")
     gallery: Gallery = Gallery()
     preprocess: Preprocess = Preprocess()
@@ -133,34 +134,14 @@ class Config(Section):
     @property
     def collection(self) -> str:
         """The name under which this source's manifest, stores and runs are kept: the last part of its path."""
-        return Path(os.path.normpath(self.source.path)).name  # "..", taken as a name, would leave `stores`
+        path = self.source.path
+        # "..", taken as a name, would leave `stores`; a bucket by itself has no name
+        return Path(os.path.normpath(path) if isinstance(path, Path) else path.path).name
 
     @property
-    def store_folder(self) -> Path:
+    def store_folder(self) -> Place:
         """The folder of this collection's manifest and sealed stores."""
         return self.stores / self.collection
-
-
-class StrictLoader(yaml.SafeLoader):
-    """YAML without its two traps: duplicate keys are refused, and 1e-3 is a number."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a dictionary, refusing a key that stands twice."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            line = key.start_mark.line + 1
-            if not isinstance(key.value, str):
-                raise ConfigError(f"the key in line {line} is no word")
-            if key.value in seen:
-                raise ConfigError(f"key {key.value!r} stands twice, again in line {line}; remove one")
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-# YAML 1.1, which PyYAML implements, wants a dot in floats; YAML 1.2 and everybody else do not.
-StrictLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$"), list("-+0123456789")
-)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -178,39 +159,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     return relative_to(config, path.resolve().parent)
 
 
-def parse_yaml(text: str) -> Any:
-    """Return the value of a YAML document. Raises ConfigError saying what is wrong with it."""
-    try:
-        return yaml.load(text, StrictLoader)  # noqa: S506 - derived from SafeLoader
-    except ConfigError:
-        raise
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: the 45th of March
-        raise ConfigError(f"not YAML: {' '.join(str(error).split())}") from None
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in the YAML file `path`."""
-    try:
-        values = parse_yaml(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path} does not exist; name a configuration file with --config") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not YAML: {error}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path} must hold sections such as 'source:', got {type(values).__name__}")
-    return values
-
-
 def set_dotted(values: dict[str, Any], override: str) -> None:
     """Put "a.b=value" into the nested dictionary `values`; the value is YAML."""
     dotted, equals, text = override.partition("=")
     *sections, key = dotted.split(".")
     if not equals or not key:
-        raise ConfigError(f"--set takes key=value such as train.batch=256, got {override!r}")
+        raise ConfigError(f"--set takes key=value such as train.batch=256, got {shown(repr(override))}")
     for section in sections:
         if values.get(section) is None:
             values[section] = {}
@@ -220,7 +174,7 @@ def set_dotted(values: dict[str, Any], override: str) -> None:
     try:
         values[key] = parse_yaml(text)
     except ConfigError as error:
-        raise ConfigError(f"--set {override}: {error}") from None
+        raise ConfigError(f"--set {shown(override)}: {error}") from None
 
 
 def explain(problem: dict[str, Any]) -> str:
@@ -238,7 +192,7 @@ def explain(problem: dict[str, Any]) -> str:
         message = "should be a section, with its settings indented below it"
     for prefix in ("Value error, ", "Input ", "List "):
         message = message.removeprefix(prefix)
-    return f"{dotted} {message}, got {problem['input']!r}"
+    return f"{dotted} {message}, got {shown(repr(problem['input']))}"
 
 
 def known_keys(section: Sequence[str]) -> list[str]:
@@ -250,7 +204,12 @@ def known_keys(section: Sequence[str]) -> list[str]:
 
 
 def relative_to(config: Config, folder: Path) -> Config:
-    """Return `config` with its paths made absolute, starting at `folder`."""
-    table = config.source.table and folder / config.source.table
-    source = config.source.model_copy(update={"path": folder / config.source.path, "table": table})
-    return config.model_copy(update={"source": source, "stores": folder / config.stores, "runs": folder / config.runs})
+    """Return `config` with its local paths made absolute, starting at `folder`."""
+
+    def absolute(path: Place) -> Place:
+        return folder / path if isinstance(path, Path) else path
+
+    table = config.source.table and absolute(config.source.table)
+    source = config.source.model_copy(update={"path": absolute(config.source.path), "table": table})
+    paths = {"source": source, "stores": absolute(config.stores), "runs": absolute(config.runs)}
+    return config.model_copy(update=paths)
