@@ -25,7 +25,7 @@ from preprocess.decoding import BASE, Answer, Task, ran_out
 from preprocess.images import Squares
 
 PATIENCE = 120.0
-"""Seconds for one picture: the slowest of 400 megapixels takes about 20 on one core."""
+"""Seconds for one picture. Lossless JPEG 2000, the slowest, takes one for 4 megapixels, PNG for 70 (2026, one core)."""
 LOOK = 0.02
 """Seconds between two looks at a child's memory."""
 END = 5.0
@@ -71,8 +71,12 @@ class ChildDied(Exception):  # noqa: N818 - named for what it is about
         self.killed = killed
 
 
-class ChildStarved(Exception):  # noqa: N818 - named for what it is about
-    """A child holds more memory than it may, on a system that did not stop it."""
+class ChildStopped(Exception):  # noqa: N818 - named for what it is about
+    """A child was given up; `answer` stands in for its own."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.problem)
+        self.answer = answer
 
 
 class Child:
@@ -100,15 +104,12 @@ class Child:
             self.ask(b"", PATIENCE)
         except BaseException as error:
             self.end()
-            if not isinstance(error, ChildDied | ChildStarved | UnreadablePicture):
-                raise
-            raise StoreError(f"the decoder does not start: {error}") from None
+            if isinstance(error, ChildDied | ChildStopped):
+                raise StoreError(f"the decoder does not start: it {error}; standard error may say why") from None
+            raise
 
     def ask(self, request: bytes, patience: float) -> tuple[Answer, NDArray[np.uint8]]:
-        """Return the answer to a request, and the bytes of its squares.
-
-        Raises ChildDied, ChildStarved, Undecodable where it hangs, and OSError where the disk does.
-        """
+        """Return the answer to a request, and the bytes of its squares. Raises ChildDied, ChildStopped."""
         self.deadline = time.monotonic() + patience
         with suppress(BrokenPipeError):  # why it is gone is found on reading
             self.socket.sendall(request)
@@ -131,7 +132,7 @@ class Child:
         return answer, pixels
 
     def receive(self, into: memoryview) -> int:
-        """Wait for bytes, put them into a buffer, and return how many came."""
+        """Wait for bytes, put them into a buffer, and return how many came. Raises ChildDied, ChildStopped."""
         while time.monotonic() < self.deadline:
             try:
                 if count := self.socket.recv_into(into):
@@ -141,10 +142,10 @@ class Child:
                 raise self.death() from None
             except TimeoutError:
                 if self.memory() > self.task.memory:
-                    raise ChildStarved from None
+                    raise ChildStopped(Answer(problem=ran_out(self.task.memory), starved=True)) from None
         if self.system.status() == psutil.STATUS_DISK_SLEEP:
-            raise OSError(errno.ETIMEDOUT, os.strerror(errno.ETIMEDOUT))
-        raise Undecodable(f"the decoder hung: no answer within {self.task.patience:g} seconds")
+            raise ChildStopped(Answer(problem=os.strerror(errno.ETIMEDOUT), errno=errno.ETIMEDOUT))
+        raise ChildStopped(Answer(problem=f"the decoder hung: no answer within {self.task.patience:g} seconds"))
 
     def death(self) -> ChildDied:
         """Return how a child ended that has closed its output."""
@@ -247,8 +248,8 @@ class Decoder:
             answer, pixels = child.ask(request, self.task.patience)
             if not (answer.starved or child.has_grown()):
                 self.child = child
-        except ChildStarved:
-            answer, pixels = Answer(problem=ran_out(self.task.memory), starved=True), np.empty(0, np.uint8)
+        except ChildStopped as stopped:
+            answer, pixels = stopped.answer, np.empty(0, np.uint8)
         finally:
             self.peak = max(self.peak, child.peak)
             if self.child is None:

@@ -70,7 +70,7 @@ def decode(task: Task, path: Path) -> tuple[Answer, list[NDArray[np.uint8]]]:
     """Return what became of the picture in `path`, and its uint8 [size, size, 3] squares, none after a problem."""
     answer = Answer()
     try:
-        with open_picture(path) as image:
+        with unreadable_explained(), open_picture(path) as image:
             answer = Answer(image.format, image.width, image.height, image.mode)
             check_size(image, task)
             squares = make_squares(image, task.sizes, task.square, task.max_megapixels)
@@ -101,10 +101,12 @@ def unopened(task: Task, path: Path, error: UnreadablePicture) -> tuple[Answer, 
 
 def check_size(image: Image.Image, task: Task) -> None:
     """Raise UnreadablePicture for a picture that is too large, or that will need more memory than there is."""
-    if image.width * image.height > task.max_megapixels * 1e6:
-        make_squares(image, task.sizes, task.square, task.max_megapixels)
-    with unreadable_explained():
+    if not 0 < image.width * image.height <= task.max_megapixels * 1e6:
+        make_squares(image, task.sizes, task.square, task.max_megapixels)  # which refuses it, and says so
+    try:
         needed = BASE + bytes_needed(image, max(task.sizes), task.square)
+    except UnreadablePicture:  # a header in disorder, of which the decoder will say more
+        return
     if needed > task.memory:
         raise UnreadablePicture(
             f"needs {-(-needed // 10**6)} MB to decode, more than the {task.memory // 10**6} MB "
