@@ -6,7 +6,8 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,17 @@ class Usage:
     sign: float = 0.0
 
 
+@contextmanager
+def adopting() -> Iterator[None]:
+    """Become the parent of those below that lose theirs, so that their seconds are counted too."""
+    prctl = ctypes.CDLL(None).prctl
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    try:
+        yield
+    finally:
+        prctl(PR_SET_CHILD_SUBREAPER, 0)
+
+
 def run(
     command: Sequence[object],
     extra: Mapping[str, str] | None = None,
@@ -41,35 +53,37 @@ def run(
 
     Raises ClickException with the last lines of what the command said where it fails.
     """
-    # Whoever loses its parent becomes a child of this process, so that its seconds are counted too.
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as said, adopting():
         started = time.monotonic()
         process = subprocess.Popen(  # noqa: S603 - a command of the bench
             list(map(str, command)), cwd=ROOT, env=os.environ | dict(extra or {}), stdin=subprocess.DEVNULL,
             stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        seconds, peak, seen, over = 0.0, 0, 0.0, False
-        while not over:
-            try:
-                child, status, usage = os.wait4(-process.pid, os.WNOHANG if sign else 0)
-            except ChildProcessError:
-                over = True
-                continue
-            if child:
-                seconds += usage.ru_utime + usage.ru_stime
-                if child == process.pid:
-                    wall, process.returncode = time.monotonic() - started, os.waitstatus_to_exitcode(status)
-                continue
-            peak = max(peak, anonymous(process.pid))
-            if sign and not seen and sign():
-                seen = time.monotonic() - started
-            time.sleep(EVERY)
+        usage = follow(process, started, sign)
         if process.returncode:
             said.seek(0)
             last = said.read().decode(errors="replace").splitlines()[-3:]
             raise click.ClickException(f"{' '.join(map(str, command))} failed: {' / '.join(last)}")
-    return Usage(wall, seconds, peak, seen)
+    return usage
+
+
+def follow(process: subprocess.Popen[bytes], started: float, sign: Callable[[], bool] | None) -> Usage:
+    """Wait for a process and all of its session, counting what they used; `started` is on the monotonic clock."""
+    wall, cpu, peak, seen = 0.0, 0.0, 0, 0.0
+    while True:
+        try:
+            child, status, used = os.wait4(-process.pid, os.WNOHANG if sign else 0)
+        except ChildProcessError:
+            return Usage(wall, cpu, peak, seen)
+        if child:
+            cpu += used.ru_utime + used.ru_stime
+            if child == process.pid:
+                wall, process.returncode = time.monotonic() - started, os.waitstatus_to_exitcode(status)
+            continue
+        peak = max(peak, anonymous(process.pid))
+        if sign and not seen and sign():
+            seen = time.monotonic() - started
+        time.sleep(EVERY)
 
 
 def anonymous(pid: int) -> int:

@@ -59,11 +59,13 @@ def stored(stores: Path) -> bool:
 def share_of_dask(tasks: Path) -> float | None:
     """Return the share of time, between the start of the first job and the end of the last, that no job was running.
 
-    Meant for one worker. None where dask ran no job.
+    Meant for one worker. None where dask ran less than two jobs.
     """
     if not tasks.exists():
         return None
     spans = [json.loads(line) for line in tasks.read_text().splitlines()]
+    if len(spans) < 2:
+        return None
     whole = max(stop for _, stop in spans) - min(start for start, _ in spans)
     idle: float = 1 - sum(stop - start for start, stop in spans) / whole
     return idle
