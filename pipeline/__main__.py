@@ -1,5 +1,6 @@
 """python -m pipeline: what is fed to the trainer, to look at."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,6 +26,18 @@ def split(config: "Config", machine: bool) -> None:
 
     made = make_split(store_of(config), config)
     say({"sides": summary(made)}, machine, summary_text(made))
+
+
+@pipeline.command()
+@click.argument("k", type=click.IntRange(0, 2**32 - 1))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("batch.png"), show_default=True,
+              help="The PNG to write.")  # fmt: skip
+@verb
+def show(config: "Config", k: int, out: Path) -> None:
+    """Draw batch K of the training stream as a PNG, before and after augmentation."""
+    from pipeline.show import show as draw
+
+    click.echo(f"show: {draw(config, k, out)}")
 
 
 if __name__ == "__main__":

@@ -3,19 +3,19 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.python.client import device_lib
 
-from pipeline.reader import Reader
+from pipeline.buffers import Buffers
+from pipeline.feeds import PARALLEL_READS, Draw, Fetch, Places, Resident, Source, fetched
 from pipeline.streams import Stream
 from preprocess.common.errors import StoreError
 
 STORE_ERROR = re.compile(r"(?:StoreError|QuarantinedRow): (.*)")
-Draw = Callable[[int, int], NDArray[np.float32]]
-PARALLEL_READS = 2
 
 
 @contextmanager
@@ -29,51 +29,82 @@ def store_errors() -> Iterator[None]:
         raise
 
 
+class Delivery(NamedTuple):
+    """How pictures come from a source: `fetch` is called in Python, once per batch, and gives an array of `type`;
+    `finish` makes of it, in TensorFlow, what is fed."""
+
+    fetch: Fetch
+    type: tf.DType
+    finish: Callable[[tf.Tensor], tf.Tensor]
+
+
+def delivery(source: Source, most: int) -> Delivery:
+    """Return how batches of at most `most` pictures come from `source`."""
+    if isinstance(source, Places):
+        return Delivery(source.of, tf.int64, lambda places: places)
+    if isinstance(source, Resident):
+        # tf.constant would copy it twice.
+        pictures = tf.experimental.dlpack.from_dlpack(source.pictures.__dlpack__())
+        return Delivery(source.places.of, tf.int64, lambda places: tf.gather(pictures, places))
+    buffers = Buffers(most, source.size)
+    return Delivery(lambda rows: source.read(rows, buffers.take(len(rows))), tf.uint8, lambda pictures: pictures)
+
+
 def training_dataset(
-    reader: Reader, stream: Stream, draw: Draw, start: int, stop: int, prefetch: int
+    source: Source, stream: Stream, draw: Draw, start: int, stop: int, prefetch: int
 ) -> tf.data.Dataset:
     """Return batches `start` to `stop` - 1 of `stream` as (inputs, same [m], weight [m]), in order.
 
-    inputs: images uint8 [n, size, size, 3], augment float32 [n, ...] drawn by `draw`(k, n), left and right int32 [m].
-    One call into Python per batch.
+    inputs: images uint8 [n, size, size, 3], or int64 [n], their places, where `source` is Places; augment float32
+    [n, ...] drawn by `draw`(k, n); left and right int32 [m]. One call into Python per batch.
     """
     example = stream.batch_at(start)
     drawn = draw(start, len(example.rows))
-    types = (tf.uint8, tf.float32, tf.int32, tf.int32, tf.float32, tf.float32)
+    feed = delivery(source, len(example.rows))
+    types = (feed.type, tf.float32, tf.int32, tf.int32, tf.float32, tf.float32)
 
-    def load(k: NDArray[np.int64]) -> tuple[Any, ...]:
-        batch = stream.batch_at(int(k))
-        return (
-            reader.read(batch.rows), draw(int(k), len(batch.rows)),
-            batch.left, batch.right, batch.same, batch.weight,
-        )  # fmt: skip
+    def load(k: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        return fetched(feed.fetch, stream, draw, int(k))
 
     def assemble(k: tf.Tensor) -> Any:
         # Declared stateless, or deterministic mode would run the calls one after the other.
-        images, augment, left, right, same, weight = tf.numpy_function(load, [k], types, stateful=False)
-        images.set_shape((len(example.rows), reader.size, reader.size, 3))
+        given, augment, left, right, same, weight = tf.numpy_function(load, [k], types, stateful=False)
+        given.set_shape(shape_of(source, len(example.rows)))
         augment.set_shape(drawn.shape)
         for tensor in (left, right, same, weight):
             tensor.set_shape(example.same.shape)
-        return {"images": images, "augment": augment, "left": left, "right": right}, same, weight
+        return {"images": feed.finish(given), "augment": augment, "left": left, "right": right}, same, weight
 
-    numbers = tf.data.Dataset.range(start, stop)
-    return numbers.map(assemble, num_parallel_calls=PARALLEL_READS, deterministic=True).prefetch(prefetch)
+    return in_order(tf.data.Dataset.range(start, stop), assemble, prefetch)
 
 
-def rows_dataset(reader: Reader, batches: Sequence[NDArray[np.int64]]) -> tf.data.Dataset:
-    """Return the pictures of each batch of rows, uint8 [n, size, size, 3], in order."""
+def rows_dataset(source: Source, batches: Sequence[NDArray[np.int64]]) -> tf.data.Dataset:
+    """Return the pictures of each batch of rows, uint8 [n, size, size, 3], in order; where `source` is Places, those,
+    int64 [n]."""
+    feed = delivery(source, max(map(len, batches), default=1))
 
-    def load(k: NDArray[np.int64]) -> NDArray[np.uint8]:
-        return reader.read(batches[int(k)])
+    def load(k: NDArray[np.int64]) -> NDArray[Any]:
+        return feed.fetch(batches[int(k)])
 
     def assemble(k: tf.Tensor) -> tf.Tensor:
-        images = tf.numpy_function(load, [k], tf.uint8, stateful=False)
-        images.set_shape((None, reader.size, reader.size, 3))
-        return images
+        given = tf.numpy_function(load, [k], feed.type, stateful=False)
+        given.set_shape(shape_of(source, None))
+        return feed.finish(given)
 
-    return (
-        tf.data.Dataset.range(len(batches))
-        .map(assemble, num_parallel_calls=PARALLEL_READS, deterministic=True)
-        .prefetch(2)
-    )
+    return in_order(tf.data.Dataset.range(len(batches)), assemble, 2)
+
+
+def shape_of(source: Source, count: int | None) -> tuple[int | None, ...]:
+    """Return the shape of what comes out of Python for `count` pictures: their places, or the pictures themselves."""
+    return (count,) if isinstance(source, Places | Resident) else (count, source.size, source.size, 3)
+
+
+def in_order(numbers: tf.data.Dataset, make: Callable[[tf.Tensor], Any], prefetch: int) -> tf.data.Dataset:
+    """Return what `make` makes of each number, several at a time, `prefetch` of them ahead."""
+    return numbers.map(make, num_parallel_calls=PARALLEL_READS, deterministic=True).prefetch(prefetch)
+
+
+def accelerator_left() -> int | None:
+    """Return the bytes that TensorFlow may still take on the first GPU, or None where there is none."""
+    limits = [device.memory_limit for device in device_lib.list_local_devices() if device.device_type == "GPU"]
+    return limits[0] - tf.config.experimental.get_memory_info("GPU:0")["current"] if limits else None

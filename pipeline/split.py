@@ -150,6 +150,12 @@ def can_pair(split: pl.DataFrame, side: str) -> bool:
     return len(counts) >= 2 and bool((counts >= 2).any())
 
 
+def side_rows(split: pl.DataFrame, *sides: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Return the rows [n], ascending, and labels [n] of one side of a split, or of several together."""
+    part = split.filter(pl.col("side").is_in(sides))
+    return part["row"].to_numpy().astype(np.int64), part["label"].to_numpy()
+
+
 def summary(split: pl.DataFrame) -> list[dict[str, Any]]:
     """Return a dictionary per side that occurs: side, paintings, artists, same-artist pairs."""
     table = []

@@ -45,7 +45,7 @@ def config(home: Path) -> Config:
 
 def trained(config: Config, path: Path | None = None) -> Run:
     run = make_run(config, path)
-    fit(run, config.pipeline.prefetch, config.pipeline.evaluation_pairs)
+    fit(run, config.pipeline)
     return run
 
 
@@ -135,7 +135,7 @@ def test_only_the_last_checkpoints_are_kept(run: Run) -> None:
 
 def test_a_run_in_use_is_refused(run: Run, config: Config) -> None:
     with exclusive(run.path, RunError), pytest.raises(RunError, match="is in use by another process"):
-        fit(run, 1, 10)
+        fit(run, config.pipeline)
 
 
 def test_a_run_of_other_settings_or_another_store_is_refused(run: Run, home: Path, tmp_path: Path) -> None:
@@ -254,7 +254,7 @@ def test_a_run_outlives_its_config_but_not_its_store(learned: Run, home: Path, t
 def test_status_tells_step_and_end(run: Run, config: Config, home: Path) -> None:
     assert "step 6 of 6, finished" in status_text(status(config))
     write_settings(home / "pictures", source={"kind": "folders", "path": "nowhere"})
-    assert "none yet; run 'make store'" in status_text(status(load_config(home / "pictures" / "config.yaml")))
+    assert "none sealed yet; run 'make store'" in status_text(status(load_config(home / "pictures" / "config.yaml")))
 
 
 @pytest.mark.parametrize("changes", [["pipeline.stream=pairs"], ["train.loss=contrastive"], ["train.size=24"]])

@@ -33,7 +33,7 @@ def fit(config: "Config", path: Path | None) -> None:
         import_tensorflow()
         from train.fit import fit as train_to_the_end
 
-        train_to_the_end(run, config.pipeline.prefetch, config.pipeline.evaluation_pairs)
+        train_to_the_end(run, config.pipeline)
     click.echo(f"train: finished: {run.path}")
 
 

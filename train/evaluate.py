@@ -7,7 +7,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.reader import Reader
-from pipeline.split import TEST, can_pair
+from pipeline.split import TEST, can_pair, side_rows
 from pipeline.streams import PairList
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
@@ -17,7 +17,7 @@ from train.figures import evaluation_inputs, evaluation_settings
 from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
 from train.predict import embed_rows, load_network, score_pairs
 from train.run import Run
-from train.validation import Validation, side_pairs, side_rows
+from train.validation import Validation, side_pairs
 
 
 def evaluate(run: Run, config: Config) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         sides, tables = {}, []
         for side in TEST:
             if can_pair(run.split, side):
-                rows = side_rows(run, side)[0]
+                rows = side_rows(run.split, side)[0]
                 pairs = side_pairs(run, side, config.pipeline.evaluation_pairs)
                 embeddings = embed_rows(network, reader, rows, f"embed {side}")
                 scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
@@ -73,7 +73,7 @@ def measure(
     how = clusters, config.evaluate.bootstrap, config.evaluate.confidence
     found = intervals(ranked, pairs.same, scores, *how)
     found |= intervals(judged, pairs.same, calibration.probability(scores), *how)
-    rows, labels = side_rows(run, side)
+    rows, labels = side_rows(run.split, side)
     counts = {
         "same_pairs": int(pairs.same.sum()), "different_pairs": int((~pairs.same).sum()), "paintings": len(rows),
         "artists": len(np.unique(labels)), "resampled": "artists" if side.endswith("_unseen") else "paintings",

@@ -11,6 +11,7 @@ from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import augment
 from train.losses import make_verifier
+from train.table import Table
 
 NEIGHBOURHOOD = 9
 """Pixels on a side over which local mean and spread are taken."""
@@ -22,9 +23,11 @@ EPSILON = 1e-4
 def build_embedder(settings: Train) -> keras.Model:
     """Return a network from pictures, float32 [n, size, size, 3], 0 to 255, to unit vectors float32 [n, embedding].
 
-    No layer looks at other pictures of the batch: no batch statistics. Raises ConfigError for an unknown model.
+    Where the size changes during training it takes pictures of any size. No layer looks at other pictures of the batch:
+    no batch statistics. Raises ConfigError for an unknown model.
     """
-    images = keras.Input((settings.size, settings.size, 3), dtype="float32", name="images")
+    side = None if settings.stages else settings.size
+    images = keras.Input((side, side, 3), dtype="float32", name="images")
     features = compact(images, settings.width) if settings.model == "compact" else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
@@ -72,7 +75,7 @@ def application(images: Any, settings: Train) -> Any:
     if not inspect.isfunction(network):
         raise ConfigError(f"train.model should be 'compact' or a class of keras.applications, got {settings.model!r}")
     weights = "imagenet" if settings.pretrained else None
-    backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=(settings.size, settings.size, 3))
+    backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=images.shape[1:])
     for layer in backbone.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
@@ -87,11 +90,20 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         super().__init__(name="pairs")
         self.embedder = build_embedder(settings)
         self.verifier = make_verifier(settings.loss)
-        self.picture_size = settings.size
+        self.picture_size = self.training_size = settings.size
+        self.table: Table | None = None
+
+    def train_on(self, size: int, table: Table | None) -> None:
+        """Train with pictures of `size` pixels from now on, taken out of `table` where their places are given."""
+        if (size, table) != (self.training_size, self.table):
+            self.training_size, self.table = size, table
+            self.make_train_function(force=True)  # the one there was compiled for the former
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
-        """Return the verifier's output float32 [m, 1] for pairs of inputs["images"] uint8 [n, stored, stored, 3]."""
-        images = resized(inputs["images"], self.picture_size)
+        """Return the verifier's output float32 [m, 1] for pairs of inputs["images"], uint8 [n, stored, stored, 3] or
+        int64 [n], their places in the table."""
+        images = inputs["images"] if self.table is None else self.table.take(inputs["images"])
+        images = resized(images, self.training_size if training else self.picture_size)
         if training:
             images = augment(images, inputs["augment"])
         embeddings = self.embedder(images, training=training)
@@ -107,7 +119,7 @@ def centre(network: PairNetwork, pictures: Any) -> None:
     output the same. From a data-dependent start (Salimans and Kingma 2016) pairs differ from the first step.
     """
     last = network.embedder.get_layer("embedding")
-    outputs = keras.Model(network.embedder.input, last.output)(resized(pictures, network.picture_size))
+    outputs = keras.Model(network.embedder.input, last.output)(resized(pictures, network.training_size))
     last.bias.assign(last.bias - ops.mean(outputs, axis=0))
 
 

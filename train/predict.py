@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.dataset import rows_dataset, store_errors
-from pipeline.reader import Reader
+from pipeline.feeds import Source
 from pipeline.streams import PairList, in_order
 from preprocess.common.errors import SourceError, UnreadablePicture
 from preprocess.common.progress import Progress
@@ -40,13 +40,13 @@ def build_network(run: Run) -> PairNetwork:
     return network
 
 
-def embed_rows(network: PairNetwork, reader: Reader, rows: NDArray[np.int64], what: str | None) -> NDArray[np.float32]:
+def embed_rows(network: PairNetwork, source: Source, rows: NDArray[np.int64], what: str | None) -> NDArray[np.float32]:
     """Return the embeddings float32 [n, d] of `rows` [n]; `what` names the work where its progress is to be shown."""
     batches = in_order(rows, EMBED_BATCH)
     shown = nullcontext() if what is None else Progress(what, len(rows), "picture")
     found = []
     with shown as progress, store_errors():
-        for images in rows_dataset(reader, batches):
+        for images in rows_dataset(source, batches):
             found.append(embed(network, images.numpy()))
             if progress is not None:
                 progress.advance(len(images))

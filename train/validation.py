@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from pipeline.reader import Reader
-from pipeline.split import VALIDATION, can_pair
+from pipeline.feeds import Source
+from pipeline.split import VALIDATION, can_pair, side_rows
 from pipeline.streams import PairList, evaluation_pairs, load_evaluation_pairs, save_evaluation_pairs
 from train.metrics import auc, clusters_of, intervals
 from train.model import PairNetwork
@@ -17,15 +16,9 @@ from train.run import Run
 RESAMPLES, CONFIDENCE = 200, 0.95
 
 
-def side_rows(run: Run, side: str) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Return the rows [n], ascending, and labels [n] of one side of a run's split."""
-    part = run.split.filter(pl.col("side") == side)
-    return part["row"].to_numpy().astype(np.int64), part["label"].to_numpy()
-
-
 def side_pairs(run: Run, side: str, most: int) -> PairList:
     """Return the pairs on which a side of a run is measured: drawn once and kept. Raises RunError."""
-    rows, labels = side_rows(run, side)
+    rows, labels = side_rows(run.split, side)
     path = run.path / "evaluation" / f"{side}-{most}.parquet"
     if not path.exists():
         save_evaluation_pairs(path, evaluation_pairs(rows, labels, most, run.pins["settings"]["split"]["seed"]))
@@ -35,8 +28,8 @@ def side_pairs(run: Run, side: str, most: int) -> PairList:
 class Validation:
     """Measures a network during training, on the same pairs each time."""
 
-    def __init__(self, run: Run, reader: Reader, most_pairs: int) -> None:
-        self.run, self.reader = run, reader
+    def __init__(self, run: Run, source: Source, most_pairs: int) -> None:
+        self.run, self.source = run, source
         self.sides = [side for side in VALIDATION if can_pair(run.split, side)]
         self.pairs = {side: side_pairs(run, side, most_pairs) for side in self.sides}
 
@@ -44,8 +37,8 @@ class Validation:
         """Return the scores [m] of each side's pairs."""
         found = {}
         for side, pairs in self.pairs.items():
-            rows = side_rows(self.run, side)[0]
-            embeddings = embed_rows(network, self.reader, rows, None)
+            rows = side_rows(self.run.split, side)[0]
+            embeddings = embed_rows(network, self.source, rows, None)
             found[side] = score_pairs(network, self.run.settings.loss, rows, embeddings, pairs)
         return found
 

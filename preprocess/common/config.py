@@ -4,7 +4,7 @@ import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
 
 from pydantic import (
     BaseModel,
@@ -94,7 +94,26 @@ class Pipeline(Section):
     paintings_per_artist: int = Field(4, ge=2, description="groups only: pictures of one artist in a batch")
     hard_share: float = Field(0.0, ge=0, le=1, description="pairs: of the different pairs; groups: of the artists")
     prefetch: int = Field(4, ge=1)
+    feed: Literal["auto", "stream", "memory", "device"] = Field("auto", description="where training pictures lie")
+    memory: ByteSize = Field(ByteSize(4 * 10**9), ge=1_000_000, description="most that pictures in memory may take")
     evaluation_pairs: int = Field(20_000, ge=2, description="most pairs scored per side, half of them same-artist")
+
+
+class Stage(Section):
+    """A part of the training before the last, with smaller pictures."""
+
+    until: float = Field(gt=0, lt=1, description="share of the steps at which the next stage begins")
+    size: int = Field(ge=8, le=2048, description="pixels")
+    batch: int | None = Field(None, ge=4, multiple_of=2, description="pictures per step; by default train.batch")
+
+
+class Span(NamedTuple):
+    """Steps `start` to `stop` - 1 of the training, with `batch` pictures of `size` pixels each."""
+
+    start: int
+    stop: int
+    size: int
+    batch: int
 
 
 class Train(Section):
@@ -106,13 +125,39 @@ class Train(Section):
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"
-    augment: Literal["paintings", "digits", "none"] = "paintings"
+    stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
+    augment: Literal["paintings", "strong", "digits", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
     steps: int = Field(2000, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**32)
     validate_every: int = Field(250, ge=1, description="steps; a checkpoint is written each time")
+
+    @field_validator("stages")
+    @classmethod
+    def stages_follow(cls, stages: list[Stage] | None) -> list[Stage] | None:
+        """Refuse stages that do not end one after the other."""
+        ends = [stage.until for stage in stages or []]
+        if ends != sorted(set(ends)):
+            raise ValueError("should end one after the other: each `until` larger than the one before")
+        return stages
+
+    @property
+    def spans(self) -> list[Span]:
+        """All stages, in order, none empty: from step 0 to the last."""
+        last = Stage.model_construct(until=1.0, size=self.size, batch=self.batch)
+        spans, start = [], 0
+        for stage in (*(self.stages or ()), last):
+            stop = round(stage.until * self.steps)
+            if stop > start:
+                spans.append(Span(start, stop, stage.size, stage.batch or self.batch))
+            start = stop
+        return spans
+
+    def span_at(self, step: int) -> Span:
+        """Return the stage that `step` belongs to; after the end, the last one."""
+        return next((span for span in self.spans if step < span.stop), self.spans[-1])
 
 
 class Evaluate(Section):
@@ -138,27 +183,34 @@ class Config(Section):
     @model_validator(mode="after")
     def sections_agree(self) -> Self:
         """Refuse settings that are possible one by one but not together."""
-        if max(self.preprocess.sizes) < self.train.size:
-            raise ValueError(
-                "train.size must not exceed the largest of preprocess.sizes "
-                f"{self.preprocess.sizes}, got {self.train.size}"
-            )
+        stages = self.train.stages or []
+        for name, size in [("size", self.train.size), *((f"stages.{n}.size", s.size) for n, s in enumerate(stages))]:
+            if max(self.preprocess.sizes) < size:
+                raise ValueError(
+                    f"train.{name} must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {size}"
+                )
         if self.split.validation_artists + self.split.test_artists > 0.8:
             raise ValueError(
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
                 f"got {self.split.validation_artists} + {self.split.test_artists}"
             )
-        if self.pipeline.stream == "pairs" and self.train.batch % 4:
-            raise ValueError(
-                "train.batch must be a multiple of 4 with pipeline.stream pairs, half of whose pairs are same-artist, "
-                f"got {self.train.batch}"
-            )
-        if self.pipeline.stream == "groups" and 2 * self.pipeline.paintings_per_artist > self.train.batch:
-            raise ValueError(
-                "pipeline.paintings_per_artist must be at most half of train.batch, or a batch may have one artist, "
-                f"got {self.pipeline.paintings_per_artist} and {self.train.batch}"
-            )
+        named = [(f"stages.{n}.batch", stage.batch) for n, stage in enumerate(stages) if stage.batch]
+        for name, batch in [("batch", self.train.batch), *named]:
+            self.check_batch(name, batch)
         return self
+
+    def check_batch(self, name: str, batch: int) -> None:
+        """Refuse train.`name`, a number of pictures that the stream makes no batch of."""
+        if self.pipeline.stream == "pairs" and batch % 4:
+            raise ValueError(
+                f"train.{name} must be a multiple of 4 with pipeline.stream pairs, half of whose pairs are "
+                f"same-artist, got {batch}"
+            )
+        if self.pipeline.stream == "groups" and 2 * self.pipeline.paintings_per_artist > batch:
+            raise ValueError(
+                f"pipeline.paintings_per_artist must be at most half of train.{name}, or a batch may have one artist, "
+                f"got {self.pipeline.paintings_per_artist} and {batch}"
+            )
 
     @property
     def collection(self) -> str:
@@ -226,10 +278,18 @@ def explain(problem: dict[str, Any]) -> str:
 
 def known_keys(section: Sequence[str]) -> list[str]:
     """Return the keys that the section at this dotted path knows."""
-    model: type[BaseModel] = Config
+    kind: Any = Config
     for name in section:
-        model = model.model_fields[name].annotation  # type: ignore[assignment]
-    return list(model.model_fields)
+        if not name.isdigit():  # a place in a list
+            kind = section_in(kind.model_fields[name].annotation)
+    return list(kind.model_fields)
+
+
+def section_in(annotation: Any) -> Any:
+    """Return the class of the section that a field holds, be it in a list or optional."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return annotation
+    return next(section_in(part) for part in get_args(annotation) if part is not type(None))
 
 
 def relative_to(config: Config, folder: Path) -> Config:
