@@ -13,6 +13,7 @@ from packaging.requirements import Requirement
 
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
+from preprocess.common.files import exists, free_bytes
 from preprocess.store import current_store
 
 ROOT = Path(__file__).parent.parent
@@ -64,10 +65,12 @@ def packages() -> Finding:
 
 def disk(config: Config) -> Finding:
     """Check the free space where stores are kept."""
-    folder = next(parent for parent in (config.stores, *config.stores.parents) if parent.exists())
-    free = shutil.disk_usage(folder).free / 1e9
+    free_here = free_bytes(config.stores)
+    if free_here is None:
+        return Finding("disk", f"stores are kept at {config.stores}")
+    free = free_here / 1e9
     remedy = "" if free >= LEAST_FREE_GB else f"free {LEAST_FREE_GB:.0f} GB, or set stores and runs to a larger disk"
-    return Finding("disk", f"{free:.0f} GB free in {folder}", remedy)
+    return Finding("disk", f"{free:.0f} GB free for {config.stores}", remedy)
 
 
 def memory() -> Finding:
@@ -82,7 +85,7 @@ def store(config: Config) -> Finding:
     try:
         opened = current_store(config.store_folder)
     except StoreError as error:
-        missing = not (config.store_folder / "CURRENT").exists()
+        missing = not exists(config.store_folder / "CURRENT")
         return (
             Finding("store", "none yet; 'make store' builds it")
             if missing

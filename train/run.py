@@ -27,6 +27,7 @@ from pipeline.split import make_split
 from preprocess.common.config import Config, Train
 from preprocess.common.errors import RunError, StoreError
 from preprocess.common.files import digest, read_json, write_json, write_parquet, write_text
+from preprocess.common.places import place
 from preprocess.store import Store, open_store, store_of
 
 FORMAT = 1
@@ -48,7 +49,8 @@ class Run:
     @cached_property
     def store(self) -> Store:
         """The store it was trained from. Raises RunError where that is gone."""
-        path = (self.path / self.pins["store"]).resolve()
+        pinned = place(self.pins["store"])
+        path = (self.path / pinned).resolve() if isinstance(pinned, Path) else pinned
         try:
             return open_store(path)
         except StoreError:
@@ -118,9 +120,9 @@ def make_run(config: Config, path: Path | None) -> Run:
         path.mkdir(parents=True, exist_ok=True)
         write_parquet(path / "split.parquet", split)
         versions = {name: version(name) for name in PINNED_VERSIONS}
+        pin = os.path.relpath(store.path, path) if isinstance(store.path, Path) else str(store.path)
         pins = {
-            "format": FORMAT, "store": os.path.relpath(store.path, path), "fingerprint": store.fingerprint,
-            "settings": settings_of(config), "versions": versions,
+            "format": FORMAT, "store": pin, "fingerprint": store.fingerprint, "settings": settings_of(config), "versions": versions,
             "preprocess": {name: store.seal["inputs"][name] for name in ("sizes", "square", "max_megapixels")},
         }  # fmt: skip
         write_json(path / "run.json", pins)
