@@ -122,7 +122,8 @@ def make_run(config: Config, path: Path | None) -> Run:
         versions = {name: version(name) for name in PINNED_VERSIONS}
         pin = os.path.relpath(store.path, path) if isinstance(store.path, Path) else str(store.path)
         pins = {
-            "format": FORMAT, "store": pin, "fingerprint": store.fingerprint, "settings": settings_of(config), "versions": versions,
+            "format": FORMAT, "store": pin, "fingerprint": store.fingerprint, "settings": settings_of(config),
+            "versions": versions,
             "preprocess": {name: store.seal["inputs"][name] for name in ("sizes", "square", "max_megapixels")},
         }  # fmt: skip
         write_json(path / "run.json", pins)
