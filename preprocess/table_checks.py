@@ -37,7 +37,7 @@ def fileless(listed: pl.DataFrame) -> list[Finding]:
         return []
     return [
         Finding(
-            "no-file", Severity.WARNING, f"{len(missing)} of {len(listed)} rows have no file; they are quarantined",
+            "no-file", Severity.WARNING, f"rows without a file: {len(missing)} of {len(listed)}; they are quarantined",
             "add the files, or remove the rows from the table", rows_of(missing),
             {"rows": len(missing), "of": len(listed)},
         )
@@ -58,7 +58,7 @@ def impossible_dates(listed: pl.DataFrame) -> list[Finding]:
     if len(nobodys):
         found.append(Finding(
             "impossible-date", Severity.WARNING,
-            f"{len(nobodys)} dates lie before {FIRST_YEAR} or after {this_year}, or run backwards: "
+            f"dates before {FIRST_YEAR}, after {this_year} or running backwards: {len(nobodys)}; "
             + examples(nobodys["date"]),
             "correct the dates; they are used for hard pairs of one period only", rows_of(nobodys),
             {"rows": len(nobodys), "of": len(dated)},
@@ -66,7 +66,7 @@ def impossible_dates(listed: pl.DataFrame) -> list[Finding]:
     if len(others):
         found.append(Finding(
             "improbable-date", Severity.WARNING,
-            f"{len(others)} dates are more than {LIFETIME} years away from most of their artist's: "
+            f"dates more than {LIFETIME} years away from most of their artist's: {len(others)}; "
             + examples(others["date"]),
             "correct the dates, or the artist: a picture may be filed under the wrong one", rows_of(others),
             {"rows": len(others), "of": len(dated), "furthest": float(others["apart"].max() or 0)},  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ def unread_dates(listed: pl.DataFrame) -> list[Finding]:
         return []
     return [
         Finding(
-            "unread-date", Severity.WARNING, f"{len(unread)} dates have no year in them: {examples(unread['date'])}",
+            "unread-date", Severity.WARNING, f"dates without a year in them: {len(unread)}; {examples(unread['date'])}",
             "correct the dates; until then they count as unknown", rows_of(unread),
             {"rows": len(unread), "of": len(told)},
         )
@@ -113,7 +113,7 @@ def nameless_artists(listed: pl.DataFrame) -> list[Finding]:
     return [
         Finding(
             "nameless-artist", Severity.WARNING,
-            f"{len(nameless)} pictures are by somebody unnamed ({examples(nameless['artist'])}), perhaps by several",
+            f"pictures by somebody unnamed, perhaps by several: {len(nameless)}; {examples(nameless['artist'])}",
             "remove these rows: their pairs count as by one artist", rows_of(nameless),
             {"rows": len(nameless), "names": nameless["artist"].n_unique()},
         )
@@ -128,7 +128,7 @@ def single_paintings(listed: pl.DataFrame) -> list[Finding]:
     return [
         Finding(
             "single-painting", Severity.NOTE,
-            f"{len(single)} of {artists} artists have one painting, which makes no pair of one artist",
+            f"artists with one painting, which makes no pair of one artist: {len(single)} of {artists}",
             "nothing: they serve as strangers in training", rows_of(single),
             {"artists": len(single), "of": artists},
         )
