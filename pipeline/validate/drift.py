@@ -16,15 +16,13 @@ FAR = 0.15
 """Kolmogorov-Smirnov distance, the largest gap between two cumulative distributions, from which a side has drifted."""
 CHANCE = 1e-4
 """Chance of such a distance between two samples of one kind: small sides differ by luck, and 24 are compared."""
-USUAL = (0.01, 0.99)
-"""The quantiles of training between which a picture is no odd one."""
 
 
 def drift(store: Store, split: pl.DataFrame) -> list[Finding]:
     """Return a finding for each side and measure that has drifted away from training.
 
     A warning where the side has artists of training, whose pictures should be alike; other artists paint otherwise, so
-    that is a note. The rows are those outside training's usual range, or all of the side where none is.
+    that is a note. The rows are those smaller (or larger) than the value of which the side has too many.
     """
     measured = split.join(store.rows.select("row", **MEASURES), on="row")
     training = measured.filter(pl.col("side") == TRAIN)
@@ -37,9 +35,9 @@ def drift(store: Store, split: pl.DataFrame) -> list[Finding]:
             if test.statistic < FAR or test.pvalue > CHANCE:
                 continue
             shared = not set(own["artist"]).isdisjoint(training["artist"])
-            low, high = np.quantile(before, USUAL)
-            odd = own.filter((pl.col(name) < low) | (pl.col(name) > high))
-            rows = (odd if len(odd) else own)["row"].to_list()
+            # At this value the two distributions are furthest apart, and the side has too many on one hand of it.
+            below = pl.col(name) <= test.statistic_location
+            rows = own.filter(below if test.statistic_sign < 0 else ~below)["row"].to_list()
             found.append(Finding(
                 f"drifted-{name}", Severity.WARNING if shared else Severity.NOTE,
                 f"{name} differs between {side} and training: median {np.median(here):.4g} and "

@@ -65,8 +65,7 @@ def cases(stored: pl.DataFrame, size: int) -> list[Case]:
              f"smaller than the {size} pixels of training", "they are enlarged",
              "find larger files, or lower train.size"),
         Case("extreme-aspect", note, long > LONG * short,
-             f"more than {LONG:g} times as long as wide", "preprocess.square crops, pads or stretches most of them away",
-             "look at them"),
+             f"more than {LONG:g} times as long as wide", "preprocess.square leaves little of them", "look at them"),
         Case("wrong-extension", warning, named != pl.col("format").replace(SAME_FORMAT),
              "of another format than their names end in", "they are read for what they are", "rename them"),
         Case("broken-profile", warning, pl.col("profile") == "broken",
@@ -142,7 +141,7 @@ def bordered(store: Store, stored: NDArray[np.integer]) -> list[Finding]:
     return [
         Finding(
             "border", Severity.NOTE,
-            f"pictures with even bands along two edges or more: {len(rows)} of {len(stored)}; they are stored with them",
+            f"pictures with even bands along two edges or more: {len(rows)} of {len(stored)}; they are kept",
             "crop mounts and frames off, if an artist's files all have them", tuple(rows),
             {"pictures": len(rows), "of": len(stored), **figures},
         )
