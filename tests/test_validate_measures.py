@@ -41,10 +41,12 @@ def cut(picture: Pixels, left: float, top: float, share: float) -> Pixels:
 
 
 def tondo(seed: int) -> Pixels:
-    """Return a dark round picture on white: all of them have the same silhouette."""
+    """Return something faint in the middle of a dark disc on white: all of these have the same silhouette."""
     y, x = np.mgrid[0:128, 0:128] - 63.5
-    inside = (x**2 + y**2 < 60**2)[..., None]
-    return np.where(inside, textured(seed) // 3 + 20, 250).astype(np.uint8)
+    distance = (x**2 + y**2)[..., None]
+    picture = textured(seed).astype(np.float32)
+    inside = 60 + (picture - picture.mean()) * np.exp(-distance / 20**2)
+    return np.where(distance < 60**2, inside, 250).clip(0, 255).astype(np.uint8)
 
 
 def test_a_picture_is_like_itself_whatever_its_brightness() -> None:
