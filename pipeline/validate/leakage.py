@@ -1,0 +1,137 @@
+"""What would make figures wrong: a painting, or an artist that should be unseen, on two sides."""
+
+import numpy as np
+import polars as pl
+from scipy.cluster.hierarchy import DisjointSet
+
+from pipeline.split import DISPUTED, DUPLICATE, QUARANTINED, SIDES, TEST, VALIDATION
+from pipeline.validate.duplicates import Copy, find_copies
+from preprocess.findings import Finding, Severity
+from preprocess.spelling import plain
+from preprocess.store import Store
+
+UNSEEN = (VALIDATION[1], TEST[1])
+
+
+def leakage(store: Store, split: pl.DataFrame) -> list[Finding]:
+    """Return what is on two sides, or twice on one. Pictures are compared where the source's hashes mean anything."""
+    found = leaked_artists(split)
+    if not store.hashes_meaningful:
+        return found
+    stored = split.filter(pl.col("side") != QUARANTINED)["row"].to_numpy().astype(np.int64)
+    copies = find_copies(store, stored)
+    found += copied(copies, split)
+    return found + false_duplicates(store, split, copies)
+
+
+def leaked_artists(split: pl.DataFrame) -> list[Finding]:
+    """Return the finding about artists of an unseen side, however spelt, who are on another side as well.
+
+    The rows are those that are not where most of their artist's are.
+    """
+    names = {name: plain(name) for name in split["artist"].unique()}
+    on_sides = split.filter(pl.col("side").is_in(SIDES)).with_columns(
+        person=pl.col("artist").replace_strict(names, return_dtype=pl.String)
+    )
+    sides = pl.col("side").unique().over("person", mapping_strategy="join")
+    leaked = on_sides.with_columns(sides=sides).filter(
+        pl.col("sides").list.len() > 1, pl.col("sides").list.eval(pl.element().is_in(UNSEEN)).list.any()
+    )
+    if leaked.is_empty():
+        return []
+    main = leaked.group_by("person", maintain_order=True).agg(pl.col("side").mode(maintain_order=True).first())
+    astray = leaked.join(main, on="person", suffix="_main").filter(pl.col("side") != pl.col("side_main"))
+    artists = astray["artist"].unique(maintain_order=True).to_list()
+    return [
+        Finding(
+            "leaked-artist", Severity.ERROR,
+            f"artists who should be unseen but are on another side as well: {len(main)}; {some(artists)}",
+            "give the artist one name in the table, or make the split anew", rows_of(astray),
+            {"artists": len(main), "pictures": len(astray)},
+        )
+    ]  # fmt: skip
+
+
+def copied(copies: list[Copy], split: pl.DataFrame) -> list[Finding]:
+    """Return what is wrong, or was put right by the split, with groups of pictures that show one painting."""
+    side, artist, key = (split[name].to_list() for name in ("side", "artist", "key"))
+    cases: dict[str, list[set[int]]] = {}
+    for group in groups_of(copies):
+        used = {side[row] for row in group if side[row] in SIDES}
+        if len({artist[row] for row in group}) > 1:
+            kind = "two-artists-used" if used else "two-artists"
+        elif len(used) > 1:
+            kind = "duplicate-across-sides"
+        else:
+            twice = sum(side[row] in SIDES for row in group) > 1
+            kind = "duplicate-on-one-side" if twice else "duplicate-left-out"
+        cases.setdefault(kind, []).append(group)
+    mirrored = {row for copy in copies if copy.mirrored for row in copy[:2]}
+    found = []
+    for kind, (severity, what, remedy) in COPIED.items():
+        if groups := cases.get(kind):
+            rows = tuple(sorted(row for group in groups for row in group))
+            pairs = [" and ".join(f"{key[row]} ({artist[row]})" for row in sorted(group)[:2]) for group in groups]
+            reflected = len(mirrored.intersection(rows))
+            figures = {"paintings": len(groups), "pictures": len(rows), "mirrored": reflected}
+            what = f"paintings {what}: {len(groups)}; {some(pairs)}"
+            found.append(Finding(kind, severity, what, remedy, rows, {**figures}))
+    return found
+
+
+COPIED = {
+    "duplicate-across-sides": (
+        Severity.ERROR, "on two sides, as copies, other scans or crops",
+        "remove the copies from the table, or raise split.near_duplicate_bits",
+    ),
+    "two-artists-used": (
+        Severity.ERROR, "under two artists, and on a side",
+        "find out whose they are and remove the other row, or raise split.near_duplicate_bits",
+    ),
+    "two-artists": (
+        Severity.WARNING, "under two artists, which the split keeps out",
+        "find out whose they are and remove the other row",
+    ),
+    "duplicate-on-one-side": (
+        Severity.WARNING, "more than once on one side, where they count as pairs of two",
+        "remove the copies from the table, or raise split.near_duplicate_bits",
+    ),
+    "duplicate-left-out": (
+        Severity.NOTE, "there more than once, of which the split keeps one", "nothing, or remove the copies",
+    ),
+}  # fmt: skip
+"""Severity, what is said and what to do, of each kind of case."""
+
+
+def groups_of(copies: list[Copy]) -> list[set[int]]:
+    """Return the rows that copies link, group by group, in order of their first rows."""
+    linked = DisjointSet(sorted({row for copy in copies for row in copy[:2]}))
+    for copy in copies:
+        linked.merge(copy.whole, copy.part)
+    return linked.subsets()
+
+
+def false_duplicates(store: Store, split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
+    """Return the finding about pictures that the split leaves out for their hashes, though they are nobody's copy."""
+    linked = {row for copy in copies for row in copy[:2]}
+    left_out = split.filter(pl.col("side").is_in([DUPLICATE, DISPUTED]), ~pl.col("row").is_in(list(linked)))
+    if left_out.is_empty():
+        return []
+    return [
+        Finding(
+            "false-duplicate", Severity.NOTE,
+            f"pictures left out because another, of something else, has nearly the same hash: {len(left_out)}",
+            "nothing, or lower split.near_duplicate_bits; blank pictures are always so", rows_of(left_out),
+            {"pictures": len(left_out)},
+        )
+    ]  # fmt: skip
+
+
+def rows_of(table: pl.DataFrame) -> tuple[int, ...]:
+    """Return the row numbers of what is left of a table."""
+    return tuple(table["row"].to_list())
+
+
+def some(texts: list[str], most: int = 3) -> str:
+    """Return the first few texts."""
+    return "; ".join(texts[:most]) + ("; ..." if len(texts) > most else "")
