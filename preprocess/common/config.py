@@ -65,6 +65,13 @@ class Preprocess(Section):
         return sizes
 
 
+class Validation(Section):
+    """What a collection must pass before anything is made of it."""
+
+    allow: list[str] = Field([], description="kinds of errors that do not stop the next stage")
+    schema_file: Folder | None = Field(None, description="by default preprocess/tfdv/schema.pbtxt")
+
+
 class Split(Section):
     """Which paintings and which artists are kept from training."""
 
@@ -120,6 +127,7 @@ class Config(Section):
     runs: Folder = Path("runs")
     gallery: Gallery = Gallery()
     preprocess: Preprocess = Preprocess()
+    validation: Validation = Validation()
     split: Split = Split()
     pipeline: Pipeline = Pipeline()
     train: Train = Train()
@@ -273,4 +281,7 @@ def relative_to(config: Config, folder: Path) -> Config:
     """Return `config` with its paths made absolute, starting at `folder`."""
     table = config.source.table and folder / config.source.table
     source = config.source.model_copy(update={"path": folder / config.source.path, "table": table})
-    return config.model_copy(update={"source": source, "stores": folder / config.stores, "runs": folder / config.runs})
+    schema = config.validation.schema_file and folder / config.validation.schema_file
+    validation = config.validation.model_copy(update={"schema_file": schema})
+    return config.model_copy(update={"source": source, "stores": folder / config.stores, "runs": folder / config.runs,
+                                     "validation": validation})  # fmt: skip
