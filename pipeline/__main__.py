@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from preprocess.common.cli import as_json, main, say, verb
+from preprocess.options import allow, install
 
 if TYPE_CHECKING:
     from preprocess.common.config import Config
@@ -25,6 +26,20 @@ def split(config: "Config", machine: bool) -> None:
 
     made = make_split(store_of(config), config)
     say({"sides": summary(made)}, machine, summary_text(made))
+
+
+@pipeline.command()
+@verb
+@allow
+@install
+@as_json
+def validate(config: "Config", allow: tuple[str, ...], install: bool, machine: bool) -> None:
+    """Judge the stored pictures and the split; errors leave with status 2 unless --allow names them."""
+    from pipeline.gate import decide_pictures
+
+    verdict = decide_pictures(config, allow, install)
+    say(verdict.summary, machine, verdict.text())
+    verdict.check()
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ def findings(answer: dict[str, Any], rows: pl.DataFrame) -> list[Finding]:
 
     `answer` is run_tfdv.py's, `rows` the manifest or store it judged, with the numbers of its rows in `row`.
     """
-    found = {}
+    found: dict[tuple[str, str], Finding] = {}
     for anomaly in answer["anomalies"]:
         for kinds, translate in TRANSLATIONS:
             if anomaly["kind"].startswith(kinds):
@@ -182,32 +182,39 @@ TRANSLATIONS = (
 )
 
 
-def skewed(answer: dict[str, Any], rows: pl.DataFrame, fewest: int) -> Iterator[Finding]:
+def skewed(answer: dict[str, Any], rows: pl.DataFrame) -> Iterator[Finding]:
     """Yield the features in which a side differs from the training side by more than its threshold.
 
-    Sides of seen artists should be like the training side; others, and those of fewer pictures than `fewest`, may
-    differ, and are only noted. `rows` has the `side` of each row.
+    Sides of seen artists should be like the training side; others are by other people, and are only noted. `rows` has
+    the `side` of each row.
     """
     for one in answer["skew"]:
         if one["value"] <= one["threshold"]:
             continue
         side, feature = one["side"], one["feature"]
-        trained, there = (rows.filter(pl.col("side") == name).select("row", values(feature).alias("value"))
-                          for name in ("train", side))  # fmt: skip
-        if trained["value"].dtype == pl.String:
-            shares = (part["value"].drop_nulls().value_counts(normalize=True) for part in (trained, there))
-            joined = (first := next(shares)).join(next(shares), on="value", how="full", coalesce=True).fill_null(0)
-            name = joined.sort((pl.col(first.columns[1]) - pl.col(f"{first.columns[1]}_right")).abs())["value"][-1]
-            behind, what = pl.col("value") == name, f", most of all in how many are {name!r}"
-        else:
-            low, high = trained["value"].quantile(0.05), trained["value"].quantile(0.95)
-            behind, what = ~pl.col("value").is_between(pl.lit(low), pl.lit(high)), ""
-        alike = side.endswith("_seen") and len(there) >= fewest
+        behind, what = most_different(rows.with_columns(values(feature).alias("value")), side)
+        alike = side.endswith("_seen")
         yield Finding(
             "skew", Severity.WARNING if alike else Severity.NOTE,
             f"the {said(feature)} of the side {side} differs from that of the training side{what} "
             f"({one['value']:.3f}, where up to {one['threshold']:g} passes)",
-            "another split.seed draws other sides" if alike else "other artists paint otherwise, and few pictures "
-            "differ by chance: read the figures of this side with that in mind",
-            rows_where(there, behind), {"distance": one["value"], "threshold": one["threshold"], "side": side},
+            "another split.seed draws other sides" if alike else
+            "nothing: other artists paint otherwise; read the figures of this side with that in mind",
+            behind, {"distance": round(one["value"], 4), "threshold": one["threshold"], "side": side},
         )  # fmt: skip
+
+
+def most_different(rows: pl.DataFrame, side: str) -> tuple[tuple[int, ...], str]:
+    """Return the rows of a side whose `value` sets it apart from the training side, and a few words about them.
+
+    Of names, they have the one whose share differs most; of numbers, they lie beyond nine tenths of the training side.
+    """
+    trained, there = (rows.filter(pl.col("side") == name).drop_nulls("value") for name in ("train", side))
+    if rows["value"].dtype != pl.String:
+        middle = pl.col("value").is_between(trained["value"].quantile(0.05), trained["value"].quantile(0.95))
+        return rows_where(there, ~middle) or tuple(there["row"].to_list()), ""
+    share, other = (part["value"].value_counts(normalize=True, name="share") for part in (trained, there))
+    shares = share.join(other, on="value", how="full", coalesce=True).fill_null(0)
+    name = shares.sort((pl.col("share") - pl.col("share_right")).abs(), "value")["value"][-1]
+    same = pl.col("value") == name
+    return rows_where(there, same) or rows_where(trained, same), f", most of all in how many are {name!r}"

@@ -53,6 +53,15 @@ def python() -> Path:
     return folder / "bin" / "python"
 
 
+def state() -> str:
+    """Return what of TFDV is there: the digest of its lock, or an empty string."""
+    try:
+        python()
+    except Unavailable:
+        return ""
+    return lock_digest()
+
+
 def make_environment() -> Path:
     """Return the environment's Python, after making the environment where it is missing or from another lock.
 
@@ -114,10 +123,10 @@ def run_tfdv(
         written, out, before = (Path(folder, name) for name in ("table.csv", "out.json", "previous.pbtxt"))
         table.write_csv(written)
         # -I: nothing of the trainer's environment comes in through PYTHONPATH or the user's own packages.
-        command = [executable, "-I", SCRIPT, written, schema or SCHEMA, environment, out]
+        command = [str(part) for part in (executable, "-I", SCRIPT, written, schema or SCHEMA, environment, out)]
         if previous is not None:
             before.write_text(previous, encoding="utf-8")
-            command += ["--previous", before]
+            command += ["--previous", str(before)]
         quiet = os.environ | {"CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "3"}
         try:
             run = subprocess.run(  # noqa: S603 - our script, our files

@@ -37,7 +37,8 @@ class Memory:
 
     def before(self, table: str) -> str | None:
         """Return the statistics that came before those of a table, known by its digest."""
-        return self.kept["before"] if self.kept["of"] == table else self.kept["now"]
+        text: str | None = self.kept["before" if self.kept["of"] == table else "now"]
+        return text
 
     def accept(self, table: str, statistics: str) -> None:
         """Keep the statistics of a table, unless they are the same table's as before."""
@@ -47,7 +48,7 @@ class Memory:
 
 def judge_table(config: Config, manifest: pl.DataFrame, install: bool = False) -> Judged:
     """Return what the manifest is found to be; with `install`, TFDV's environment is made first where it is missing."""
-    rows = manifest.with_row_index("row").filter(~pl.col("removed"))
+    rows = manifest.drop("side").with_row_index("row").filter(~pl.col("removed"))
     judged = ask_tfdv(config, rows, "table" if config.source.kind in ("csv", "gallery") else "folders", install)
     own = check_table(manifest)
     known = {finding.kind for finding in own}
@@ -62,7 +63,7 @@ def ask_tfdv(config: Config, rows: pl.DataFrame, stage: str, install: bool = Fal
     compared.
     """
     started = time.monotonic()
-    rows = with_years(rows)
+    rows, small = with_sides_to_compare(with_years(rows))
     table = features(rows)
     memory, known_as = Memory(config, stage), hashlib.sha256(table.write_csv().encode()).hexdigest()
     try:
@@ -72,7 +73,25 @@ def ask_tfdv(config: Config, rows: pl.DataFrame, stage: str, install: bool = Fal
         note = Finding("tfdv-skipped", Severity.NOTE, f"TensorFlow Data Validation was skipped: {error}",
                        "nothing: the project's own checks were made all the same", (), {})  # fmt: skip
         return Judged([note], {"version": None, "drift": [], "skew": []}, lambda: None)
-    found = [*anomalies.findings(answer, rows), *anomalies.skewed(answer, rows, FEWEST_TO_COMPARE)]
+    found = [*anomalies.findings(answer, rows), *anomalies.skewed(answer, rows), *small]
     measured = {name: answer[name] for name in ("version", "drift", "skew")}
     seconds = round(time.monotonic() - started, 1)
     return Judged(found, measured | {"seconds": seconds}, lambda: memory.accept(known_as, answer["statistics"]))
+
+
+def with_sides_to_compare(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Finding]]:
+    """Return `rows` with the `side` null where it is too small to be compared, and a note of that."""
+    if "side" not in rows.columns:
+        return rows, []
+    sizes = rows["side"].drop_nulls().value_counts().sort("side")
+    small = sizes.filter(pl.col("count") < FEWEST_TO_COMPARE)
+    large = pl.col("side").is_in(sizes.filter(pl.col("count") >= FEWEST_TO_COMPARE)["side"].implode())
+    kept = pl.when(large).then("side").alias("side")
+    if small.is_empty():
+        return rows, []
+    few = ", ".join(f"{side} ({count})" for side, count in small.iter_rows())
+    note = Finding(
+        "small-side", Severity.NOTE, f"too few pictures to compare what they are like with the training side: {few}",
+        f"nothing: fewer than {FEWEST_TO_COMPARE} differ by chance", (), dict(small.iter_rows()),
+    )  # fmt: skip
+    return rows.with_columns(kept), [note]

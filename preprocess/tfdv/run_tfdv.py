@@ -3,7 +3,7 @@
     python run_tfdv.py TABLE.csv SCHEMA.pbtxt ENVIRONMENT OUT.json [--previous STATISTICS.pbtxt]
 
 TABLE has a header; an empty field is a missing value. Its column `side`, if there, is no feature: it divides the rows
-into sides, and each is compared with the side "train".
+into sides, and each is compared with the side "train", also in features of other environments.
 
 OUT gets {"version", "rows", "anomalies": [{feature, kind, long}], "drift" and "skew": [{feature, measure, value,
 threshold}], the latter with "side", "domains": {feature: [values]}, "ranges": {feature: [least, most]}, "before":
@@ -50,7 +50,8 @@ def main() -> None:
     if given.previous:
         text = Path(given.previous).read_text(encoding="utf-8")
         previous = text_format.Parse(text, statistics_pb2.DatasetFeatureStatisticsList())
-    found = tfdv.generate_statistics_from_dataframe(table)
+    elsewhere = [feature.name for feature in schema.feature if given.environment in feature.not_in_environment]
+    found = tfdv.generate_statistics_from_dataframe(table.drop(columns=elsewhere, errors="ignore"))
     judged = tfdv.validate_statistics(found, schema, given.environment, previous_statistics=previous)
     answer = {
         "version": tfdv.__version__, "rows": len(table), "anomalies": anomalies(judged),
@@ -131,6 +132,8 @@ def skew(table: pd.DataFrame, sides: pd.Series, schema: Any) -> list[dict[str, A
         side: tfdv.generate_statistics_from_dataframe(part.reset_index(drop=True))
         for side, part in table.groupby(sides)
     }
+    if "train" not in statistics:
+        return []
     training = statistics.pop("train")
     return [
         {"side": side} | one
