@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from preprocess.common.cli import as_json, main, say, verb
-from preprocess.options import allow, install
+from preprocess.options import allow, install, quiet
 
 if TYPE_CHECKING:
     from preprocess.common.config import Config
@@ -32,13 +32,14 @@ def split(config: "Config", machine: bool) -> None:
 @verb
 @allow
 @install
+@quiet
 @as_json
-def validate(config: "Config", allow: tuple[str, ...], install: bool, machine: bool) -> None:
+def validate(config: "Config", allow: tuple[str, ...], install: bool, quiet: bool, machine: bool) -> None:
     """Judge the stored pictures and the split; errors leave with status 2 unless --allow names them."""
     from pipeline.gate import decide_pictures
 
     verdict = decide_pictures(config, allow, install)
-    say(verdict.summary, machine, verdict.text())
+    say(verdict.summary, machine, verdict.text(quiet))
     verdict.check()
 
 

@@ -215,6 +215,7 @@ def most_different(rows: pl.DataFrame, side: str) -> tuple[tuple[int, ...], str]
         return rows_where(there, ~middle) or tuple(there["row"].to_list()), ""
     share, other = (part["value"].value_counts(normalize=True, name="share") for part in (trained, there))
     shares = share.join(other, on="value", how="full", coalesce=True).fill_null(0)
-    name = shares.sort((pl.col("share") - pl.col("share_right")).abs(), "value")["value"][-1]
+    more = pl.col("share_right") - pl.col("share")
+    name = shares.sort(more.abs(), more, "value")["value"][-1]
     same = pl.col("value") == name
     return rows_where(there, same) or rows_where(trained, same), f", most of all in how many are {name!r}"

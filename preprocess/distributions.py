@@ -1,5 +1,6 @@
 """How a collection is distributed: bars to look at, made by polars alone, so that they are there without TFDV too."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import polars as pl
@@ -42,10 +43,10 @@ def charts(rows: pl.DataFrame) -> list[Chart]:
     """Return the charts for the rows of a manifest or a store; what is known of no row has none."""
     rows = with_years(rows)
     drawn = [holdings(rows), names(rows, "style"), names(rows, "genre"), periods(rows)]
-    drawn += [doublings(rows, "bytes", "File size", 1000, " kB")]
+    drawn += [doublings(rows, "bytes", "File size", in_bytes)]
     if "width" in rows.columns:
         longer = rows.with_columns(side_length=pl.max_horizontal("width", "height"))
-        drawn += [doublings(longer, "side_length", "Longer side", 1, " px"), tones(rows, "mean", "Brightness"),
+        drawn += [doublings(longer, "side_length", "Longer side", in_pixels), tones(rows, "mean", "Brightness"),
                   tones(rows, "colour", "Colourfulness")]  # fmt: skip
     return [chart for chart in drawn if chart.bars]
 
@@ -86,16 +87,28 @@ def periods(rows: pl.DataFrame) -> Chart:
     return Chart("Dates", words, bars(found) if len(dated) else [], named=False)
 
 
-def doublings(rows: pl.DataFrame, column: str, title: str, unit: int, name: str) -> Chart:
-    """Return a size in bars of which each reaches twice as far as the one before."""
-    sizes = (rows[column].drop_nulls().cast(pl.Float64) / unit).filter(rows[column].drop_nulls() > 0)
+def doublings(rows: pl.DataFrame, column: str, title: str, told: Callable[[float], str]) -> Chart:
+    """Return a size in bars of which each reaches twice as far as the one before; `told` says a size in words."""
+    sizes = rows[column].drop_nulls().cast(pl.Float64)
+    sizes = sizes.filter(sizes > 0)
     if sizes.is_empty():
         return Chart(title, "", [], named=False)
     steps = sizes.log(2).floor().cast(pl.Int32)
     low, high = whole(steps.min()), whole(steps.max())
-    found = {f"{2.0**step:,.4g}{name}": int((steps == step).sum()) for step in range(low, high + 1)}
-    words = f"each bar reaches to twice its beginning; half are below {whole(sizes.median()):,}{name}"
+    found = {told(2.0**step): int((steps == step).sum()) for step in range(low, high + 1)}
+    words = f"each bar reaches to twice its beginning; half are below {told(whole(sizes.median()))}"
     return Chart(title, words, bars(found), named=False)
+
+
+def in_bytes(size: float) -> str:
+    """Return a number of bytes in words."""
+    thousands = 0 if size < 1000 else 1 if size < 1e6 else 2
+    return f"{size / 1000**thousands:,.3g} {('B', 'kB', 'MB')[thousands]}"
+
+
+def in_pixels(size: float) -> str:
+    """Return a number of pixels in words."""
+    return f"{size:,.0f} px"
 
 
 def tones(rows: pl.DataFrame, column: str, title: str) -> Chart:

@@ -63,9 +63,10 @@ class Verdict(NamedTuple):
         counts = {f"{grade}s": sum(one.severity == grade for one in self.findings) for grade in Severity}
         return {"path": str(self.folder / FILE), "page": str(self.folder / PAGE), **counts, "stops": self.stopping}
 
-    def text(self) -> str:
-        """Return the findings in lines, the gravest first, and where to read more."""
-        lines = [line_of(one, one.kind in self.allowed) for one in gravest_first(self.findings)]
+    def text(self, quiet: bool) -> str:
+        """Return the findings in lines, the gravest first, or errors alone, and where to read more."""
+        told = [one for one in self.findings if one.severity == Severity.ERROR or not quiet]
+        lines = [line_of(one, one.kind in self.allowed) for one in told]
         counts = ", ".join(counted(self.summary[f"{grade}s"], grade, f"{grade}s") for grade in Severity)
         return "\n".join([*lines, f"validate: {counts}: {self.folder / PAGE}"])
 
