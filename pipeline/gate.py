@@ -27,7 +27,7 @@ def decide_pictures(config: Config, allow: Sequence[str] = (), install: bool = F
     stored = set(rows.filter(pl.col("status") == STORED)["row"].to_list())
     return decide(
         config, PICTURES, inputs, lambda: judge_pictures(config, store, split, rows, install), rows, allow,
-        lambda row: thumbnail(store, row) if row in stored else None,
+        lambda row: thumbnail(store, row) if row in stored else None, install,
     )  # fmt: skip
 
 

@@ -86,17 +86,18 @@ def line_of(finding: Finding, allowed: bool) -> str:
 
 def decide(
     config: Config, stage: str, inputs: object, judge: Callable[[], Judged], rows: pl.DataFrame,
-    allow: Sequence[str] = (), jpeg: Jpeg | None = None,
+    allow: Sequence[str] = (), jpeg: Jpeg | None = None, install: bool = False,
 ) -> Verdict:  # fmt: skip
     """Return the verdict on one stage, judging only where `inputs`, this code or what is allowed have changed.
 
+    With `install`, it is judged also where TFDV was missing until now.
     `rows` are those of the manifest or the store, numbered in `row`; `jpeg` makes a small picture of a row, or None.
     """
     folder, allowed = config.store_folder, sorted({*config.validation.allow, *allow})
     made_from = digest([inputs, allowed, state(), recipe(config)])
     with exclusive(folder, StoreError):
         stages = read_json(folder / FILE)["stages"] if exists(folder / FILE) else {}
-        if stages.get(stage, {}).get("inputs") == made_from:
+        if stages.get(stage, {}).get("inputs") == made_from and (state() or not install):
             return Verdict(folder, findings_kept(stages[stage]), allowed)
         judged = judge()
         verdict = Verdict(folder, gravest_first(judged.findings), allowed)
@@ -119,7 +120,7 @@ def decide_table(config: Config, manifest: pl.DataFrame, allow: Sequence[str] = 
     rows = manifest.with_row_index("row").filter(~pl.col("removed"))
     listed = rows.select(*LISTED, pl.col("place").is_null()).write_csv()
     known_as = hashlib.sha256(listed.encode()).hexdigest()
-    return decide(config, TABLE, known_as, lambda: judge_table(config, manifest, install), rows, allow)
+    return decide(config, TABLE, known_as, lambda: judge_table(config, manifest, install), rows, allow, install=install)
 
 
 def recipe(config: Config) -> str:

@@ -107,6 +107,13 @@ def test_what_has_not_changed_is_not_judged_again(config: Config) -> None:
     assert decided(config, [ERROR], ("blank",), inputs="others").findings == [ERROR]
 
 
+def test_asked_to_install_tfdv_it_judges_again_what_was_judged_without(config: Config) -> None:
+    decided(config, [ERROR])
+    rows = make_manifest(config).with_row_index("row")
+    again = decide(config, TABLE, "", lambda: Judged([WARNING], SKIPPED, lambda: None), rows, install=True)
+    assert again.findings == [WARNING]
+
+
 def test_another_table_forgets_what_was_found_in_pictures(config: Config) -> None:
     decided(config, [])
     decided(config, [WARNING], stage=PICTURES)
