@@ -1,9 +1,11 @@
 # Painting pairs. 'make' or 'make help' lists the targets; each brings what it needs and does only what is out of date.
 # CONFIG names the configuration, SET overrides settings: make report SET="train.steps=1200 train.seed=1"
+# ALLOW names kinds of errors that do not stop what follows 'make validate': make report ALLOW="leaked-artist"
 
 PYTHON ?= python3
 CONFIG ?= config.yaml
 SET ?=
+ALLOW ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,6 +13,7 @@ DRIVER := $(or $(wildcard /proc/driver/nvidia/version),$(shell command -v nvidia
 LOCK := $(if $(DRIVER),cuda,cpu)
 STAMP := $(VENV)/.installed-$(LOCK)
 OPTIONS := --config $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
+ALLOWED := $(foreach kind,$(ALLOW),--allow '$(kind)')
 CODE := preprocess pipeline train tests bench
 GALLERY := source.kind=gallery source.path=data/gallery
 IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits
@@ -42,7 +45,13 @@ gallery: setup ## generate the paintings of the embedded default
 manifest: setup ## list the pictures with artist, size and checksum
 	@$(PY) -m preprocess manifest $(OPTIONS)
 
+validate: setup ## judge the collection, before it costs a night: table, pictures, sides; errors stop what follows
+	@$(PY) -m preprocess validate --install $(ALLOWED) $(OPTIONS)
+	@$(PY) -m preprocess store $(OPTIONS)
+	@$(PY) -m pipeline validate --install $(ALLOWED) $(OPTIONS)
+
 store: setup ## square and resize every picture once, into a sealed zarr store
+	@$(PY) -m preprocess validate --quiet $(ALLOWED) $(OPTIONS)
 	@$(PY) -m preprocess store $(OPTIONS)
 
 check-store: setup ## compare every file of the store with its seal
@@ -56,6 +65,7 @@ split: store ## print how paintings and artists are divided into sides
 	@$(PY) -m pipeline split $(OPTIONS)
 
 train: split ## train, from the last checkpoint if there is one
+	@$(PY) -m pipeline validate --quiet $(ALLOWED) $(OPTIONS)
 	@$(PY) -m train fit $(OPTIONS)
 
 evaluate: train ## calibrate on validation pairs and measure on test pairs
@@ -75,9 +85,6 @@ digits: ## the report's digit pairs: put MNIST's four .gz files into data/mnist
 
 fashion: ## the report's fashion pairs: put Fashion-MNIST's four .gz files into data/fashion-mnist
 	@$(MAKE) --no-print-directory report SET="source.kind=idx source.path=data/fashion-mnist $(IDX) $(SET)"
-
-validate: ## (not built yet) judge the collection before it costs a night
-	$(NOT_BUILT)
 
 submit: ## (not built yet) write a Kaggle submission
 	$(NOT_BUILT)
@@ -113,7 +120,9 @@ lock: ## renew requirements/*.txt (needs uv)
 		--upgrade pyproject.toml -o requirements/cpu.txt
 	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url --group dev \
 		--upgrade --extra cuda pyproject.toml -o requirements/cuda.txt
+	uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+		--upgrade requirements/tfdv.in -o requirements/tfdv.txt
 
-clean: ## remove caches and .venv; never data, stores or runs
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
+clean: ## remove caches, .venv and .venv-tfdv; never data, stores or runs
+	rm -rf $(VENV) .venv-tfdv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from preprocess.common.cli import as_json, main, say, verb
+from preprocess.options import allow, install, quiet
 
 if TYPE_CHECKING:
     from preprocess.common.config import Config
@@ -38,6 +39,21 @@ def show(config: "Config", k: int, out: Path) -> None:
     from pipeline.show import show as draw
 
     click.echo(f"show: {draw(config, k, out)}")
+
+
+@pipeline.command()
+@verb
+@allow
+@install
+@quiet
+@as_json
+def validate(config: "Config", allow: tuple[str, ...], install: bool, quiet: bool, machine: bool) -> None:
+    """Judge the stored pictures and the split; errors leave with status 2 unless --allow names them."""
+    from pipeline.gate import decide_pictures
+
+    verdict = decide_pictures(config, allow, install)
+    say(verdict.summary, machine, verdict.text(quiet))
+    verdict.check()
 
 
 if __name__ == "__main__":

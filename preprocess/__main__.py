@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from preprocess.common.cli import as_json, fail, main, say, verb
-from preprocess.options import as_part, as_rows, rehash, scheduler
+from preprocess.options import allow, as_part, as_rows, install, quiet, rehash, scheduler
 
 if TYPE_CHECKING:
     from preprocess.common.config import Config
@@ -44,6 +44,22 @@ def manifest(config: "Config", rehash: bool, machine: bool) -> None:
     }  # fmt: skip
     say(answer, machine, "manifest: {pictures} pictures by {artists} artists, {megabytes} MB, "
         "{without_file} without a file: {path}".format(**answer))  # fmt: skip
+
+
+@preprocess.command()
+@verb
+@allow
+@install
+@quiet
+@as_json
+def validate(config: "Config", allow: tuple[str, ...], install: bool, quiet: bool, machine: bool) -> None:
+    """Judge the table before the pictures are read; errors leave with status 2 unless --allow names them."""
+    from preprocess.gate import decide_table
+    from preprocess.manifest import make_manifest
+
+    verdict = decide_table(config, make_manifest(config), allow, install)
+    say(verdict.summary, machine, verdict.text(quiet))
+    verdict.check()
 
 
 @preprocess.command()

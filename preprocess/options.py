@@ -10,6 +10,11 @@ if TYPE_CHECKING:
 
 scheduler = click.option("--scheduler", metavar="ADDRESS", help="A dask scheduler to use, e.g. tcp://host:8786.")
 rehash = click.option("--rehash", is_flag=True, help="Read every picture again, also those of unchanged size and time.")
+allow = click.option("--allow", multiple=True, metavar="KIND", help="Go on in spite of this kind of error; repeatable.")
+quiet = click.option("--quiet", is_flag=True, help="Print errors and the counts only.")
+install = click.option(
+    "--install", is_flag=True, help="Make the environment of TensorFlow Data Validation if it is missing."
+)
 
 
 def as_part(context: click.Context, option: click.Parameter, text: str | None) -> "Part | None":

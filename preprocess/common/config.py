@@ -75,6 +75,13 @@ class Preprocess(Section):
         return sizes
 
 
+class Validation(Section):
+    """What a collection must pass before anything is made of it."""
+
+    allow: list[str] = Field([], description="kinds of errors that do not stop the next stage")
+    schema_file: Folder | None = Field(None, description="by default preprocess/tfdv/schema.pbtxt")
+
+
 class Split(Section):
     """Which paintings and which artists are kept from training."""
 
@@ -175,6 +182,7 @@ class Config(Section):
     runs: Folder = Path("runs")
     gallery: Gallery = Gallery()
     preprocess: Preprocess = Preprocess()
+    validation: Validation = Validation()
     split: Split = Split()
     pipeline: Pipeline = Pipeline()
     train: Train = Train()
@@ -300,5 +308,7 @@ def relative_to(config: Config, folder: Path) -> Config:
 
     table = config.source.table and absolute(config.source.table)
     source = config.source.model_copy(update={"path": absolute(config.source.path), "table": table})
+    schema = config.validation.schema_file and folder / config.validation.schema_file
+    validation = config.validation.model_copy(update={"schema_file": schema})
     paths = {"source": source, "stores": absolute(config.stores), "runs": absolute(config.runs)}
-    return config.model_copy(update=paths)
+    return config.model_copy(update=paths | {"validation": validation})
