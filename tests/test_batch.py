@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from preprocess.build import build_part, build_store, seal_parts
+from preprocess.cluster import local_cluster, workers_of
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import StoreError
 from preprocess.manifest import make_manifest
@@ -79,6 +80,12 @@ def test_parts_want_a_manifest_that_is_there(config: Config) -> None:
 def end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_there_are_as_many_local_workers_as_asked_for(workers: int) -> None:
+    with local_cluster(workers) as client:
+        assert workers_of(client) == workers
 
 
 def free_port() -> int:
