@@ -385,6 +385,21 @@ def test_a_run_through_stages_resumes_exactly_inside_a_stage_and_at_its_border(
         assert all(np.allclose(one[name], other[name], atol=1e-4) for name in one)
 
 
+@pytest.mark.parametrize(
+    ("stages", "message"),
+    [
+        ("[{until: 0.5, size: 16}, {until: 0.5, size: 32}]", "train.stages should end one after the other"),
+        ("[{until: 1.0, size: 16}]", "train.stages.0.until should be less than 1, got 1.0"),
+        ("[{until: 0.5, size: 33}]", r"train.stages.0.size must not exceed the largest of preprocess.sizes \[16, 32\]"),
+        ("[{until: 0.5, size: 16, batch: 6}]", "at most half of train.stages.0.batch"),
+        ("[{until: 0.5, siz: 16, size: 16}]", "unknown key 'train.stages.0.siz'; did you mean 'train.stages.0.size'?"),
+    ],
+)
+def test_impossible_stages_are_refused(config: Config, stages: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        load_config(config.stores.parent / "config.yaml", [f"train.stages={stages}"])
+
+
 def test_stages_feed_their_sizes_and_batches(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fed: list[tuple[int, int, tuple[int, ...]]] = []
 
