@@ -75,8 +75,8 @@ def local_cluster(workers: int) -> Iterator[Any]:
         with (
             dask.config.set(quiet),
             LocalCluster(
-                n_workers=workers, threads_per_worker=1, memory_limit=0, dashboard_address="127.0.0.1:0", host="127.0.0.1",
-                silence_logs=50,
+                n_workers=workers, threads_per_worker=1, memory_limit=0, host="127.0.0.1",
+                dashboard_address="127.0.0.1:0", silence_logs=50,
             ) as cluster,
             Client(cluster) as client,
         ):  # fmt: skip
