@@ -3,6 +3,7 @@
 import ctypes
 import os
 import re
+import signal
 import subprocess
 import tempfile
 import time
@@ -59,7 +60,11 @@ def run(
             list(map(str, command)), cwd=ROOT, env=os.environ | dict(extra or {}), stdin=subprocess.DEVNULL,
             stdout=said, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
-        usage = follow(process, started, sign)
+        try:
+            usage = follow(process, started, sign)
+        except BaseException:  # Ctrl-C reaches this process alone
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
         if process.returncode:
             said.seek(0)
             last = said.read().decode(errors="replace").splitlines()[-3:]

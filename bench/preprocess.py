@@ -10,6 +10,7 @@ Everything lies in one temporary folder and is removed: at most 0.6 GB, with --r
 
 import json
 import shutil
+import signal
 import sys
 import tempfile
 from collections import defaultdict
@@ -156,6 +157,7 @@ def preprocess(
     pictures: int, rounds: int, quick: bool, rows: int | None, simd_python: str | None, machine: bool
 ) -> None:
     """Measure the preprocess stage: rates against peers, or with --rows how cost grows."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the temporary folder is removed
     with tempfile.TemporaryDirectory(prefix="bench-") as temporary:
         if rows:
             say(*measure_rows(Path(temporary), rows, quick), machine)
