@@ -10,7 +10,7 @@ from preprocess.store import Store
 def check_store_and_split(config: Config, store: Store, split: pl.DataFrame) -> list[Finding]:
     """Return what was found in a store and a split of it (see make_split), the gravest kinds of check first.
 
-    About 3 kB of memory a picture. Raises StoreError where a picture cannot be read.
+    About 14 kB of memory a picture. Raises StoreError where a picture cannot be read.
     """
     from pipeline.validate.balance import balance
     from pipeline.validate.drift import drift
