@@ -1,8 +1,8 @@
 """Many reads in one system call: Python's lock is handed over once for all of them and not once for each.
 
-Linux's own asynchronous input, io_submit(2), which has read from an ordinary file by the time it returns. Two threads
-that read rows of 12 kB get 1.5 times as much as by one preadv a row, for which they fight over the lock
-(docs/reading.md). Where it cannot be had (another system, a sandbox) or will not do, the caller reads one by one.
+Linux's own asynchronous input, io_submit(2), which has read from an ordinary file by the time it returns. With one
+preadv a row, threads that read small pictures fight over the lock. Where io_submit cannot be had (another system, a
+sandbox) or will not do, the caller reads one by one.
 """
 
 import ctypes

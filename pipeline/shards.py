@@ -53,9 +53,10 @@ class OpenFile(int):
 
 
 def files_allowed() -> int:
-    """Return how many files may stay open: half of those that this process may have."""
+    """Return how many files may stay open: half of those that this process may still open."""
     most = getrlimit(RLIMIT_NOFILE)[0]
-    return MOST_OPEN if most == RLIM_INFINITY else max(1, min(MOST_OPEN, most // 2))
+    free = most - len(list(Path("/dev/fd").iterdir()))
+    return MOST_OPEN if most == RLIM_INFINITY else max(1, min(MOST_OPEN, free // 2))
 
 
 def is_plain(store: Store, size: int, metadata: dict[str, Any]) -> bool:
@@ -104,10 +105,7 @@ class Shards:
         return np.where(entries[:, 1] == self.bytes + CHECKSUM, entries[:, 0].astype(np.int64), -1)
 
     def read_into(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
-        """Copy the pictures of `rows` [n] into `out`, uint8 [n, size, size, 3], C-contiguous. Raises Unreadable.
-
-        Into memory that starts at a multiple of 64 bytes the system copies a third faster (AMD EPYC, 256 px).
-        """
+        """Copy the pictures of `rows` [n] into `out`, uint8 [n, size, size, 3], C-contiguous. Raises Unreadable."""
         pictures = out.reshape(len(rows), self.bytes)
         for start in range(0, len(rows), self.at_once):
             self.copy(rows[start : start + self.at_once], pictures[start : start + self.at_once])

@@ -2,7 +2,6 @@
 
 import errno
 import functools
-import hashlib
 import io
 import logging
 import os
@@ -43,17 +42,6 @@ UPRIGHT = {
 }  # fmt: skip
 
 
-class Header(NamedTuple):
-    """What a file says of itself. `problem` is why its picture cannot be stored, or None."""
-
-    format: str | None
-    width: int
-    height: int
-    mode: str | None
-    sha256: str | None
-    problem: str | None
-
-
 class Squares(NamedTuple):
     """One picture as uint8 [size, size, 3] sRGB for each size; `profile` is "none", "applied" or "broken"."""
 
@@ -83,18 +71,6 @@ def open_picture(path: Path) -> Iterator[Image.Image]:
         image = Image.open(path, formats=FORMATS)
     with image:
         yield image
-
-
-def read_header(path: Path) -> Header:
-    """Return format, size in pixels as stored, mode and SHA-256 of a file, reading pixels of none."""
-    sha256 = None
-    try:
-        with unreadable_explained(), path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        with open_picture(path) as image:
-            return Header(image.format, image.width, image.height, image.mode, sha256, None)
-    except UnreadablePicture as error:
-        return Header(None, 0, 0, None, sha256, str(error))
 
 
 def describe(error: Exception) -> str:

@@ -12,10 +12,10 @@ from preprocess.common.files import digest, exists, link_or_copy, sha256_file, w
 from preprocess.common.places import Place
 from preprocess.manifest import manifest_digest
 from preprocess.recipe import recipe
-from preprocess.seal import FOUND, shard_input
+from preprocess.seal import shard_input
 from preprocess.shard import NO_FILE, NO_LONGER, STARTED, Asked, How, Job, retryable
 from preprocess.sources import Source, make_source
-from preprocess.store import Store, shard_name
+from preprocess.store import FOUND, Store, shard_name
 
 BUILDING = "building"
 

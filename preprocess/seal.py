@@ -18,14 +18,7 @@ from preprocess.common.files import (
 )
 from preprocess.common.places import Place
 from preprocess.recipe import recipe
-from preprocess.store import FORMAT, ROWS, SEAL, STORED, Store, metadata_of, open_store
-
-FOUND = {
-    "sha256": pl.String, "format": pl.String, "width": pl.Int64, "height": pl.Int64, "mode": pl.String,
-    "status": pl.String, "reason": pl.String, "phash": pl.String, "mean": pl.Float64, "contrast": pl.Float64,
-    "colour": pl.Float64, "profile": pl.String,
-}  # fmt: skip
-"""The columns of rows.parquet that decoding adds."""
+from preprocess.store import FORMAT, FOUND, ROWS, SEAL, STORED, Store, metadata_of, open_store
 
 
 def found(records: list[dict[str, Any]]) -> pl.DataFrame:

@@ -2,7 +2,6 @@
 
 import functools
 import os
-import time
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,14 +19,10 @@ from preprocess.measures import perceptual_hash, statistics
 from preprocess.recipe import recipe
 from preprocess.sharding import ShardWriter
 from preprocess.sources import Source
-from preprocess.store import QUARANTINED, REMOVED, STORED, shard_name
+from preprocess.store import FOUND, QUARANTINED, REMOVED, STORED, shard_name
 
 RECORDS, STARTED = "records", "started.json"
 NO_FILE, NO_LONGER = "no such file", "no longer in the source"
-FOUND = (
-    "sha256", "format", "width", "height", "mode", "status", "reason", "phash", "mean", "contrast", "colour", "profile",
-)  # fmt: skip
-"""The columns of rows.parquet that decoding adds."""
 WORKER_BYTES = 120_000_000
 """Kept of a worker's memory for the worker itself: Python, dask and the libraries it imports take about 80 MB."""
 
@@ -88,11 +83,10 @@ class Job:
 
 
 def build_shard(job: Job) -> dict[str, Any]:
-    """Build one shard and return what it came to: pictures, stored, reasons, bytes, seconds, and the peak of memory.
+    """Build one shard and return what it came to: pictures, reasons of the quarantined, bytes, and the peak of memory.
 
     Raises StoreError where this machine sees another disk, has other decoders, or a picture changed meanwhile.
     """
-    started = time.perf_counter()
     refuse_strangers(job)
     decoder = decoder_of(job.how)
     rows: list[dict[str, Any]] = []
@@ -113,8 +107,7 @@ def build_shard(job: Job) -> dict[str, Any]:
     written = {shard_name(size, job.number): sha256_file(paths[size]) for size in writers}
     write_json(job.record, {"asked": job.asked, "rows": rows, "files": written})
     return {
-        "pictures": len(rows), "stored": sum(row["status"] == STORED for row in rows), "reasons": reasons(rows),
-        "bytes": sum(row.bytes for row in job.rows), "seconds": time.perf_counter() - started,
+        "pictures": len(rows), "reasons": reasons(rows), "bytes": sum(row.bytes for row in job.rows),
         "memory": anonymous_memory() + decoder.peak,
     }  # fmt: skip
 

@@ -202,7 +202,7 @@ def test_a_disk_that_fills_up_is_one_line_and_the_build_goes_on_with_more_room(
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, 10**9))  # as if others wrote meanwhile
     arguments = ("store", "--config", folder / "config.yaml", "--set", f"stores={small_disk}")
     answer = command(*arguments)
-    assert str(small_disk / "pictures/building-") in answer.complaint
+    assert f"error: {small_disk / 'pictures'}/" in answer.complaint
     assert "the disk is full; free some space and run again: what is done is kept" in answer.complaint
     assert not list(small_disk.rglob(".aside-*"))
     subprocess.run(["mount", "-o", "remount,size=10m", small_disk], check=True)

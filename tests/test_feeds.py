@@ -1,39 +1,30 @@
 """Feeds: from the store, from memory or on the device, the same batches in the same order, resumable and bounded."""
 
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 import pytest
 import tensorflow as tf
-from safetensors.numpy import load_file
 
 from pipeline.augmentation import drawer
-from pipeline.budget import Budget, Needs, choose, memory_left
 from pipeline.buffers import Buffers
 from pipeline.dataset import rows_dataset, store_errors, training_dataset
 from pipeline.feeds import Places, Share, Source, load, numpy_batches, table
 from pipeline.reader import Reader
-from pipeline.split import TRAIN, VALIDATION, make_split, side_rows
+from pipeline.split import TRAIN, make_split, side_rows
 from pipeline.streams import Batch, Groups, Pairs, Stream, in_order, rows_by_label
 from preprocess.build import build_store
-from preprocess.common.config import Config, load_config
-from preprocess.common.errors import ConfigError, StoreError
-from preprocess.common.files import read_json
+from preprocess.common.config import Config
+from preprocess.common.errors import StoreError
 from preprocess.manifest import make_manifest
 from preprocess.store import Store, current_store, open_store
-from tests.conftest import ROOT, SOAK
+from tests.conftest import SOAK
 from tests.helpers import smooth
 from tests.tiny import tiny_collection
-from train.feed import Feed
-from train.fit import compiled_network, fit
-from train.run import Run, make_run
 from train.table import WORD, Table
 
 KINDS = ("pairs", "groups")
@@ -255,165 +246,6 @@ def test_memory_stays_flat_over_thousands_of_batches(feed: str, config: Config, 
     assert seen == count
     print(f"{feed}: {count} batches, anonymous memory {levels[1]:.0f} to {levels[-1]:.0f} MB")
     assert levels[-1] - levels[1] < 10, levels  # one batch is 98 kB: a leak of one in fifty would show
-
-
-GB = 10**9
-NEEDS = Needs(stream=GB // 20, memory=3 * GB, device=2 * GB)
-
-
-@pytest.mark.parametrize(
-    ("budget", "feed"),
-    [
-        (Budget(4 * GB, 8 * GB, None), "memory"),
-        (Budget(2 * GB, 8 * GB, None), "stream"),
-        (Budget(4 * GB, 2 * GB, None), "stream"),
-        (Budget(4 * GB, 8 * GB, 10 * GB), "device"),
-        (Budget(4 * GB, 8 * GB, 3 * GB), "memory"),
-        (Budget(1 * GB, 8 * GB, 3 * GB), "stream"),
-    ],
-)
-def test_auto_takes_the_fastest_feed_that_fits_and_says_what_each_would_cost(budget: Budget, feed: str) -> None:
-    choice = choose("auto", NEEDS, budget)
-    assert choice.feed == feed
-    assert choice.why.startswith(f"feed: {feed}, chosen (device: ")
-    assert f"memory: 3.0 GB of {min(budget.allowed, budget.memory) / GB:.1f} GB" in choice.why
-    assert "stream: 50.0 MB" in choice.why
-    assert ("no accelerator" in choice.why) == (budget.accelerator is None)
-
-
-@pytest.mark.parametrize("feed", FEEDS)
-def test_a_feed_asked_for_by_name_is_taken_or_refused(feed: str) -> None:
-    assert choose(feed, NEEDS, Budget(4 * GB, 8 * GB, None)).feed == feed
-    small = Budget(GB, 8 * GB, GB)
-    if feed == "stream":
-        assert choose(feed, NEEDS, small).feed == feed
-    else:
-        with pytest.raises(ConfigError, match=rf"pipeline\.feed is {feed}, .*; set pipeline\.feed to auto"):
-            choose(feed, NEEDS, small)
-
-
-def test_memory_left_is_what_the_machine_has() -> None:
-    assert 0 < memory_left() <= psutil.virtual_memory().total
-
-
-def test_a_run_says_which_feed_it_chose_and_why(
-    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = make_run(config, tmp_path / "run")
-    rows, held = (len(side_rows(run.split, *sides)[0]) for sides in ((TRAIN,), VALIDATION))
-    Feed(run, config.pipeline)
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("feed: memory, chosen (device: no accelerator; memory: ")
-    assert f"memory: {(rows + held) * 16 * 16 * 3 / 1e6:.1f} MB of 4.0 GB" in line
-
-
-def trained(config: Config, path: Path, changes: list[str]) -> Run:
-    """Train a run of the tiny settings with `changes`, to its end."""
-    config = load_config(config.stores.parent / "config.yaml", changes)
-    run = make_run(config, path)
-    fit(run, config.pipeline)
-    return run
-
-
-TRAIN_EXACTLY = """
-import hashlib, sys
-from pathlib import Path
-import tensorflow as tf
-tf.config.experimental.enable_op_determinism()
-from preprocess.common.config import load_config
-from tests.test_feeds import trained
-config = load_config(Path(sys.argv[1]))
-for feed in ("stream", "memory", "device"):
-    run = trained(config, Path(sys.argv[2]) / feed, [*sys.argv[3:], f"pipeline.feed={feed}"])
-    print(feed, hashlib.sha256((run.path / "model.safetensors").read_bytes()).hexdigest())
-"""
-STAGES = "train.stages=[{until: 0.34, size: 12, batch: 16}, {until: 0.67, size: 24}]"
-
-
-@pytest.mark.parametrize("changes", [[], [STAGES, "pipeline.stream=pairs", "train.augment=strong"]])
-def test_all_feeds_train_the_same_weights_bit_for_bit(config: Config, tmp_path: Path, changes: list[str]) -> None:
-    command = [sys.executable, "-c", TRAIN_EXACTLY, str(config.stores.parent / "config.yaml"), str(tmp_path), *changes]
-    answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert answer.returncode == 0, answer.stderr[-2000:]
-    said = dict(line.split() for line in answer.stdout.splitlines())
-    assert set(said) == set(FEEDS)
-    assert len(set(said.values())) == 1, said
-
-
-def test_the_device_feed_is_in_no_weight_and_no_checkpoint(config: Config, tmp_path: Path) -> None:
-    plain = trained(config, tmp_path / "stream", ["pipeline.feed=stream"])
-    run = trained(config, tmp_path / "device", ["pipeline.feed=device"])
-    network = compiled_network(run)
-    count = len(network.weights)
-    source, held = Feed(run, config.pipeline.model_copy(update={"feed": "device"})).training(16)
-    network.train_on(16, held)
-    assert held is not None
-    assert isinstance(source, Places)
-    assert len(network.weights) == count
-    files = [path.relative_to(run.path) for path in run.path.rglob("*.safetensors")]
-    assert len(files) == 3
-    for name in files:
-        one, other = load_file(run.path / name), load_file(plain.path / name)
-        assert {key: value.shape for key, value in one.items()} == {key: value.shape for key, value in other.items()}
-
-
-@pytest.mark.parametrize("every", [2, 3])
-def test_a_run_through_stages_resumes_exactly_inside_a_stage_and_at_its_border(
-    config: Config, tmp_path: Path, every: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stages change at steps 2 and 4 of 6; checkpoints lie at 2 and 4, their borders, or at 3, inside the second."""
-    changes = [STAGES, f"train.validate_every={every}"]
-    whole = trained(config, tmp_path / "whole", changes)
-
-    class Killed(Exception):  # noqa: N818 - no error
-        pass
-
-    for last in range(every, 6, every):
-        path = tmp_path / f"killed-{last}"
-        with monkeypatch.context() as patched:
-
-            def stop_after(run: Run, line: dict[str, Any], last: int = last) -> None:
-                if line["step"] > last:
-                    raise Killed
-
-            patched.setattr(Run, "log", stop_after)
-            with pytest.raises(Killed):
-                trained(config, path, changes)
-        resumed = trained(config, path, changes)
-        assert [folder.name for folder in sorted((path / "checkpoints").iterdir())][-1] == "step-00000006"
-        one, other = load_file(whole.path / "model.safetensors"), load_file(resumed.path / "model.safetensors")
-        assert all(np.allclose(one[name], other[name], atol=1e-4) for name in one)
-
-
-@pytest.mark.parametrize(
-    ("stages", "message"),
-    [
-        ("[{until: 0.5, size: 16}, {until: 0.5, size: 32}]", "train.stages should end one after the other"),
-        ("[{until: 1.0, size: 16}]", "train.stages.0.until should be less than 1, got 1.0"),
-        ("[{until: 0.5, size: 33}]", r"train.stages.0.size must not exceed the largest of preprocess.sizes \[16, 32\]"),
-        ("[{until: 0.5, size: 16, batch: 6}]", "at most half of train.stages.0.batch"),
-        ("[{until: 0.5, siz: 16, size: 16}]", "unknown key 'train.stages.0.siz'; did you mean 'train.stages.0.size'?"),
-    ],
-)
-def test_impossible_stages_are_refused(config: Config, stages: str, message: str) -> None:
-    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
-        load_config(config.stores.parent / "config.yaml", [f"train.stages={stages}"])
-
-
-def test_stages_feed_their_sizes_and_batches(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fed: list[tuple[int, int, tuple[int, ...]]] = []
-
-    def noted(source: Source, stream: Stream, draw: Any, start: int, stop: int, prefetch: int) -> Any:
-        made = training_dataset(source, stream, draw, start, stop, prefetch)
-        fed.append((start, stop, tuple(made.element_spec[0]["images"].shape)))
-        return made
-
-    monkeypatch.setattr("train.fit.training_dataset", noted)
-    run = trained(config, tmp_path / "run", [STAGES, "train.validate_every=3", "pipeline.feed=stream"])
-    small, middle, large = (16, 16, 16, 3), (32, 32, 32, 3), (32, 16, 16, 3)
-    assert fed == [(0, 2, small), (2, 3, middle), (3, 4, middle), (4, 6, large)]
-    assert [line["step"] for line in run.logged()] == [3, 6]
-    assert read_json(run.path / "finished.json")["step"] == 6
 
 
 def test_an_error_of_the_store_stops_every_feed_with_its_one_line(config: Config, store: Store) -> None:

@@ -7,6 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any
@@ -51,12 +52,16 @@ def calls(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> st
 
 @pytest.fixture
 def few_files() -> Iterator[int]:
-    """Lower the number of files that this process may have open, and return it."""
+    """Lower the number of files that this process may have open, and return how many more it may open."""
     soft, hard = getrlimit(RLIMIT_NOFILE)
-    few = 64 + max(int(path.name) for path in Path("/proc/self/fd").iterdir())
-    setrlimit(RLIMIT_NOFILE, (few, hard))
-    yield few
-    setrlimit(RLIMIT_NOFILE, (soft, hard))
+    with ExitStack() as others:
+        for _ in range(200):
+            others.enter_context(Path(os.devnull).open())
+        taken = [int(path.name) for path in Path("/proc/self/fd").iterdir()]
+        few = 64 + max(taken)
+        setrlimit(RLIMIT_NOFILE, (few, hard))
+        yield few - len(taken)
+        setrlimit(RLIMIT_NOFILE, (soft, hard))
 
 
 def open_files(store: Store) -> int:

@@ -1,10 +1,9 @@
 """One strict schema for all of `config.yaml`: every command checks the whole file before it does anything."""
 
-import difflib
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self, get_args
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import (
     BaseModel,
@@ -18,8 +17,9 @@ from pydantic import (
 )
 
 from preprocess.common.errors import ConfigError
-from preprocess.common.places import Place, local, place, shown
-from preprocess.common.strict_yaml import parse_yaml, read_yaml
+from preprocess.common.overrides import explain, set_dotted
+from preprocess.common.places import Place, local, place
+from preprocess.common.strict_yaml import read_yaml
 
 Location = Annotated[Place, PlainValidator(place)]
 Folder = Annotated[Path, PlainValidator(local)]
@@ -244,60 +244,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     try:
         config = Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError("; ".join(explain(dict(problem)) for problem in error.errors())) from None
+        raise ConfigError("; ".join(explain(dict(problem), Config) for problem in error.errors())) from None
     return relative_to(config, path.resolve().parent)
-
-
-def set_dotted(values: dict[str, Any], override: str) -> None:
-    """Put "a.b=value" into the nested dictionary `values`; the value is YAML."""
-    dotted, equals, text = override.partition("=")
-    *sections, key = dotted.split(".")
-    if not equals or not key:
-        raise ConfigError(f"--set takes key=value such as train.batch=256, got {shown(repr(override))}")
-    for section in sections:
-        if values.get(section) is None:
-            values[section] = {}
-        values = values[section]
-        if not isinstance(values, dict):
-            raise ConfigError(f"--set {dotted}: {section!r} is not a section")
-    try:
-        values[key] = parse_yaml(text)
-    except ConfigError as error:
-        raise ConfigError(f"--set {shown(override)}: {error}") from None
-
-
-def explain(problem: dict[str, Any]) -> str:
-    """Turn one of pydantic's findings into one line with the dotted key, what is wanted and what was got."""
-    location = [str(part) for part in problem["loc"]]
-    dotted = ".".join(location)
-    if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(location[-1], known_keys(location[:-1]), n=1)
-        hint = f"did you mean {'.'.join([*location[:-1], close[0]])!r}?" if close else "remove it"
-        return f"unknown key {dotted!r}; {hint}"
-    message = str(problem["msg"])
-    if not dotted:  # settings that do not agree; the message names them
-        return message.removeprefix("Value error, ")
-    if problem["type"] == "model_type":
-        message = "should be a section, with its settings indented below it"
-    for prefix in ("Value error, ", "Input ", "List "):
-        message = message.removeprefix(prefix)
-    return f"{dotted} {message}, got {shown(repr(problem['input']))}"
-
-
-def known_keys(section: Sequence[str]) -> list[str]:
-    """Return the keys that the section at this dotted path knows."""
-    kind: Any = Config
-    for name in section:
-        if not name.isdigit():  # a place in a list
-            kind = section_in(kind.model_fields[name].annotation)
-    return list(kind.model_fields)
-
-
-def section_in(annotation: Any) -> Any:
-    """Return the class of the section that a field holds, be it in a list or optional."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return annotation
-    return next(section_in(part) for part in get_args(annotation) if part is not type(None))
 
 
 def relative_to(config: Config, folder: Path) -> Config:
