@@ -7,7 +7,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from resource import RLIMIT_NOFILE, getrlimit, setrlimit
 from typing import Any
@@ -66,7 +66,11 @@ def few_files() -> Iterator[int]:
 
 def open_files(store: Store) -> int:
     """Return how many files of a store this process has open."""
-    return sum(str(store.path) in os.path.realpath(path) for path in Path("/proc/self/fd").iterdir())
+    count = 0
+    for path in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # another thread has closed it
+            count += str(store.path) in str(path.readlink())
+    return count
 
 
 def shard(store: Store, number: int) -> Path:
