@@ -20,7 +20,7 @@ from skimage.metrics import structural_similarity
 
 from bench.pictures import write_jpegs
 from preprocess.common.progress import Progress
-from preprocess.images import kernel_for, make_squares, open_picture, orientation_of, scaled
+from preprocess.images import in_sizes, kernel_for, make_squares, open_picture, orientation_of
 
 SIZES = (64, 128, 256)
 BOX, HAMMING, BICUBIC, LANCZOS = (
@@ -105,9 +105,24 @@ def halved_twice(largest: Image.Image) -> Made:
     return {128: half, 64: half.reduce(2)}
 
 
-def halved_once(largest: Image.Image) -> Made:
-    """As this stage does it: average two by two pixels, and from there on Lanczos."""
-    return {size: scaled(largest, size) for size in (128, 64)}
+def halved_once(kernel: Image.Resampling) -> Callable[[Image.Image], Made]:
+    """Half of the largest by averaging two by two pixels, and from that the next by `kernel`."""
+
+    def smaller(largest: Image.Image) -> Made:
+        half = largest.reduce(2)
+        return {128: half, 64: half.resize((64, 64), kernel)}
+
+    return smaller
+
+
+def as_stored(largest: Image.Image) -> Made:
+    """As this stage does it."""
+    return in_sizes(largest, (128, 64))
+
+
+def sharper(left: float) -> Image.Resampling:
+    """The less is left, the sharper, in three steps."""
+    return LANCZOS if left < 1.25 else BICUBIC if left < 1.5 else HAMMING
 
 
 WAYS: dict[str, Callable[[Path], Made]] = {
@@ -115,13 +130,14 @@ WAYS: dict[str, Callable[[Path], Made]] = {
     "scaled decode alone": scaled_decode,
     "1.5 x, Lanczos; smaller: Lanczos": Way(1.5, LANCZOS, chained(LANCZOS)),
     "1.5 x, Hamming; smaller: Lanczos": Way(1.5, HAMMING, chained(LANCZOS)),
-    "1.25 x, bicubic; smaller: halved, Lanczos": Way(1.25, BICUBIC, halved_once),
-    "1 x, Lanczos; smaller: halved, Lanczos": Way(1, LANCZOS, halved_once),
-    "1 x, bicubic; smaller: halved, Lanczos": Way(1, BICUBIC, halved_once),
-    "1 x, Hamming; smaller: halved, Lanczos": Way(1, HAMMING, halved_once),
-    "1 x, box; smaller: halved, Lanczos": Way(1, BOX, halved_once),
+    "1 x, Lanczos; smaller: as stored": Way(1, LANCZOS, as_stored),
+    "1 x, bicubic; smaller: as stored": Way(1, BICUBIC, as_stored),
+    "1 x, Hamming; smaller: as stored": Way(1, HAMMING, as_stored),
+    "1 x, box; smaller: as stored": Way(1, BOX, as_stored),
+    "1 x, Lanczos to bicubic to Hamming; smaller: as stored": Way(1, sharper, as_stored),
     "1 x, by what is left; smaller: Lanczos": Way(1, kernel_for, chained(LANCZOS)),
-    "1 x, by what is left; smaller: bicubic": Way(1, kernel_for, chained(BICUBIC)),
+    "1 x, by what is left; smaller: halved, Lanczos": Way(1, kernel_for, halved_once(LANCZOS)),
+    "1 x, by what is left; smaller: halved, Hamming": Way(1, kernel_for, halved_once(HAMMING)),
     "1 x, by what is left; smaller: halved twice": Way(1, kernel_for, halved_twice),
     "**this stage**": this_stage,
 }

@@ -66,6 +66,8 @@ def local_cluster(workers: int) -> Iterator[Any]:
         "distributed.scheduler.allowed-failures": TRIES - 1,
         # Dask's own 64 KiB gives every picture's memory back at once, and costs a sixth of a worker's time.
         "distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 1 << 24,
+        "distributed.nanny.pre-spawn-environ.MALLOC_MMAP_THRESHOLD_": 1 << 22,
+        "distributed.worker.profile.enabled": False,  # a thread that looks at the others a hundred times a second
     }  # fmt: skip
     # Workers inherit the block, so Ctrl-C reaches this process alone, which then ends them in good order. The tracker
     # is started before, as its first start unblocks the signal (Python 3.11).

@@ -109,7 +109,7 @@ class Child:
             raise
 
     def ask(self, request: bytes, patience: float) -> tuple[Answer, NDArray[np.uint8]]:
-        """Return the answer to a request, and the bytes of its squares. Raises ChildDied, ChildStopped."""
+        """Return the answer to a request, and the bytes that follow it. Raises ChildDied, ChildStopped."""
         self.deadline = time.monotonic() + patience
         with suppress(BrokenPipeError):  # why it is gone is found on reading
             self.socket.sendall(request)
@@ -121,7 +121,7 @@ class Child:
             answer = ANSWER.validate_json(line)
         except ValidationError:
             answer = Answer()
-        pixels = np.empty(sum(3 * size * size for size in self.task.sizes) if answer.profile else 0, np.uint8)
+        pixels = np.empty(sum(3 * side * side for side in self.task.sides) if answer.profile else 0, np.uint8)
         filled = len(first)
         if filled > len(pixels) or (answer.profile is None) == (answer.problem is None):
             raise ChildDied("answered nonsense")
@@ -213,12 +213,13 @@ class Decoder:
             raise OSError(answer.errno, answer.problem, str(path))
         if answer.problem is not None:
             raise Undecodable(answer.problem, answer)
-        squares = {}
-        for size in self.task.sizes:
-            squares[size], pixels = pixels[: 3 * size * size].reshape(size, size, 3), pixels[3 * size * size :]
-        return Decoded(
-            answer.format or "", answer.width, answer.height, answer.mode or "", Squares(squares, answer.profile or "")
-        )
+        squares = []
+        for side in self.task.sides:
+            end = 3 * side * side
+            squares.append(pixels[:end].reshape(side, side, 3))
+            pixels = pixels[end:]
+        made = Squares(dict(zip(self.task.sizes, squares, strict=False)), squares[-1], answer.profile or "")
+        return Decoded(answer.format or "", answer.width, answer.height, answer.mode or "", made)
 
     def insist(self, request: bytes) -> tuple[Answer, NDArray[np.uint8]]:
         """Return the answer to a request, of a second child where the first may have failed for what came before."""

@@ -1,6 +1,6 @@
 """The child in which pictures are decoded: a JSON line in names one, a JSON line out says what became of it.
 
-The pixels of its squares follow that line, in the order of the sizes. `preprocess.decoder` starts and watches it.
+Its squares follow that line, and their thumbnail. `preprocess.decoder` starts and watches it.
 """
 
 import importlib
@@ -21,7 +21,7 @@ from PIL import AvifImagePlugin, Image, ImageFile
 
 from preprocess.common.errors import UnreadablePicture
 from preprocess.cost import bytes_needed
-from preprocess.images import make_squares, open_picture, unreadable_explained
+from preprocess.images import make_squares, open_picture, thumbnail_side, unreadable_explained
 
 BASE = 40_000_000
 """Bytes of a child between two pictures: 17 MB at its start, 26 to 34 MB after 1500 pictures of all kinds."""
@@ -42,6 +42,11 @@ class Task:
     max_megapixels: float
     memory: int
     patience: float
+
+    @property
+    def sides(self) -> tuple[int, ...]:
+        """Pixels on a side of what follows an answer: the squares in the order of their sizes, and the thumbnail."""
+        return *self.sizes, thumbnail_side(self.sizes)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def ran_out(memory: int) -> str:
 
 
 def decode(task: Task, path: Path) -> tuple[Answer, list[NDArray[np.uint8]]]:
-    """Return what became of the picture in `path`, and its uint8 [size, size, 3] squares, none after a problem."""
+    """Return what became of the picture in `path`, and uint8 [side, side, 3] for Task.sides, none after one."""
     answer = Answer()
     try:
         with unreadable_explained(), open_picture(path) as image:
@@ -82,7 +87,7 @@ def decode(task: Task, path: Path) -> tuple[Answer, list[NDArray[np.uint8]]]:
         return replace(answer, problem=str(error)), []
     except OSError as error:
         return replace(answer, problem=error.strerror, errno=error.errno), []
-    return replace(answer, profile=squares.profile), [squares.pixels[size] for size in task.sizes]
+    return replace(answer, profile=squares.profile), [*(squares.pixels[size] for size in task.sizes), squares.thumbnail]
 
 
 def unopened(task: Task, path: Path, error: UnreadablePicture) -> tuple[Answer, UnreadablePicture]:

@@ -27,6 +27,7 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 REDUCING_GAP = 1.5
 """What is decoded whole is averaged by a whole factor first, to at least so many times the size."""
+THUMBNAIL = 64
 PAD_COLOUR = (128, 128, 128)
 BAND_PIXELS = 2**17
 # The machine's fault, not the picture's: such a failure ends the build, which goes on once it is repaired.
@@ -43,9 +44,13 @@ UPRIGHT = {
 
 
 class Squares(NamedTuple):
-    """One picture as uint8 [size, size, 3] sRGB for each size; `profile` is "none", "applied" or "broken"."""
+    """One picture as uint8 [size, size, 3] sRGB for each size; `profile` is "none", "applied" or "broken".
+
+    `thumbnail`, likewise with sides of `thumbnail_side`, is what is measured of it.
+    """
 
     pixels: dict[int, NDArray[np.uint8]]
+    thumbnail: NDArray[np.uint8]
     profile: str
 
 
@@ -83,7 +88,8 @@ def describe(error: Exception) -> str:
 def make_squares(image: Image.Image, sizes: Sequence[int], square: str, max_megapixels: float) -> Squares:
     """Decode an opened picture once and return it as a square of each of `sizes`.
 
-    `square` is "crop" (the centre), "pad" (grey bars) or "stretch". Smaller sizes are made from the largest.
+    `square` is "crop" (the centre), "pad" (grey bars) or "stretch". Smaller sizes are made from the largest, and from
+    one of them the thumbnail.
     Raises UnreadablePicture with the reason.
     """
     megapixels = image.width * image.height / 1e6
@@ -98,7 +104,23 @@ def make_squares(image: Image.Image, sizes: Sequence[int], square: str, max_mega
         profile, upright = to_srgb(largest, image.info.get("icc_profile"))
         orientation = UPRIGHT.get(orientation_of(image))
         upright = upright if orientation is None else upright.transpose(orientation)  # one of them is 0
-    return Squares({size: np.asarray(scaled(upright, size)) for size in sizes}, profile)
+        squares = in_sizes(upright, sizes)
+        size, factor = thumbnail_of(sizes)
+        thumbnail = squares[size].reduce(factor)
+    return Squares({size: np.asarray(square) for size, square in squares.items()}, np.asarray(thumbnail), profile)
+
+
+def thumbnail_of(sizes: Sequence[int]) -> tuple[int, int]:
+    """Return which size the thumbnail is made from, and by which factor it is averaged: it has 64 to 127 pixels on a
+    side, or as many as there are."""
+    size = min((size for size in sizes if size >= THUMBNAIL), default=max(sizes))
+    return size, max(1, size // THUMBNAIL)
+
+
+def thumbnail_side(sizes: Sequence[int]) -> int:
+    """Return the pixels on a side of the thumbnail."""
+    size, factor = thumbnail_of(sizes)
+    return -(-size // factor)
 
 
 @contextmanager
@@ -150,9 +172,7 @@ def kernel_for(left: float) -> Image.Resampling:
 
     The less is left, the sharper it must be, and the fewer pixels pay for it.
     """
-    if left < 1.25:
-        return Image.Resampling.LANCZOS
-    return Image.Resampling.BICUBIC if left < 1.5 else Image.Resampling.HAMMING
+    return Image.Resampling.BICUBIC if left < 1.2 else Image.Resampling.HAMMING
 
 
 def resizable(image: Image.Image) -> Image.Image:
@@ -213,14 +233,29 @@ def orientation_of(image: Image.Image) -> int:
         return 1
 
 
-def scaled(image: Image.Image, size: int) -> Image.Image:
-    """Return an upright square or padded RGB picture, its longer side `size` or more, at `size` x `size` pixels."""
-    longest = max(image.size)
-    if longest == 2 * size:
-        image = image.reduce(2)
-    elif longest != size:
-        shape = (max(1, round(image.width * size / longest)), max(1, round(image.height * size / longest)))
-        image = image.resize(shape, Image.Resampling.LANCZOS, reducing_gap=2.0)
+def in_sizes(image: Image.Image, sizes: Sequence[int]) -> dict[int, Image.Image]:
+    """Return an upright square or padded RGB picture, its longer side the largest of `sizes`, as a square of each.
+
+    Half of the largest is an average of two by two pixels, and smaller ones come from that.
+    """
+    half = image.reduce(2) if 2 * min(sizes) <= max(image.size) else image
+    box = (0.0, 0.0, image.width / 2, image.height / 2)  # of an odd side the last pixel of the half is half a pixel
+    squares = {}
+    for size in sizes:
+        share = size / max(image.size)
+        shape = (max(1, round(image.width * share)), max(1, round(image.height * share)))
+        if shape == image.size:
+            made = image
+        elif share > 0.5:
+            made = image.resize(shape, Image.Resampling.BICUBIC)
+        else:
+            made = half if shape == half.size else half.resize(shape, Image.Resampling.BICUBIC, box, reducing_gap=2.0)
+        squares[size] = padded(made, size)
+    return squares
+
+
+def padded(image: Image.Image, size: int) -> Image.Image:
+    """Return a picture in the middle of a square, unless it is one."""
     if image.size == (size, size):
         return image
     canvas = Image.new("RGB", (size, size), PAD_COLOUR)

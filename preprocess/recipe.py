@@ -14,4 +14,4 @@ def recipe() -> dict[str, str]:
     decoders = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp", "jpg_2000", "avif", "littlecms2")
     versions = {name: str(features.version(name)) for name in decoders}
     # Not the version of the package, which pillow-simd has under another name.
-    return versions | {"pillow": PIL.__version__, "imagehash": version("imagehash")}
+    return versions | {"pillow": PIL.__version__, "scipy": version("scipy")}

@@ -8,6 +8,7 @@ Written here rather than by a library because a picture then costs a worker no m
 is decoded. zarr-python holds a whole shard, and cannot write some rows of one and leave others out (3.1.6).
 """
 
+import hashlib
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -31,16 +32,27 @@ class ShardWriter:
 
     def __init__(self, path: Path, rows: int) -> None:
         self.file: BinaryIO = path.open("wb")
+        self.hash = hashlib.sha256()
         self.index = np.full((rows, 2), MISSING, "<u8")
         self.end = 0
 
     def write(self, row: int, picture: NDArray[np.uint8]) -> None:
         """Append the picture, uint8 [size, size, 3], that stands at `row` of the shard."""
         data = picture.tobytes()
-        self.file.write(data)
-        self.file.write(checksum(data))
+        self.put(data)
+        self.put(checksum(data))
         self.index[row] = self.end, len(data) + CHECKSUM
         self.end += len(data) + CHECKSUM
+
+    def put(self, data: bytes) -> None:
+        """Append bytes, which count for the SHA-256 of the file too."""
+        self.hash.update(data)
+        self.file.write(data)
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of what was written, in hexadecimal; of the file once it is closed."""
+        return self.hash.hexdigest()
 
     def __enter__(self) -> Self:
         return self
@@ -52,7 +64,7 @@ class ShardWriter:
         with self.file:
             if error is None:
                 index = self.index.tobytes()
-                self.file.write(index + checksum(index))
+                self.put(index + checksum(index))
 
 
 def read_index(file: BinaryIO, rows: int) -> NDArray[np.uint64]:
