@@ -15,6 +15,8 @@ ENLARGED = 0.55
 """Sides against the gallery's: a median of 450 pixels."""
 ARTISTS = 1584
 STEPS = (1_000, 10_000)
+SHARD = 256
+"""Pictures that are there when the first are seen to be stored."""
 
 
 def measure_rows(folder: Path, most: int, quick: bool) -> tuple[list[str], list[list[str]], list[Goal]]:
@@ -30,15 +32,15 @@ def measure_rows(folder: Path, most: int, quick: bool) -> tuple[list[str], list[
         first = store(place / "pictures", [64], 0, sign=partial(stored, place / "stores"))
         again = store(place / "pictures", [64], 0, keep=True)
         shutil.rmtree(place)
-        rates.append(count / first.wall)
+        rates.append((count - SHARD) / (first.wall - first.sign))
         peaks.append(first.peak)
-        rows.append([f"{count}", f"{count / first.wall:.0f}", f"{count / first.cpu:.0f}", f"{first.peak / 1e6:.0f}",
-                     f"{first.sign:.1f}", f"{again.wall:.1f}"])  # fmt: skip
+        rows.append([f"{count}", f"{rates[-1]:.0f}", f"{first.wall:.1f}", f"{first.sign:.1f}", f"{again.wall:.1f}",
+                     f"{first.peak / 1e6:.0f}"])  # fmt: skip
     goals = [
-        Goal("images/s by the clock of the most rows, times those of the fewest", rates[-1] / rates[0], least=0.9),
-        Goal("peak memory of the most rows, times that of the fewest", peaks[-1] / peaks[0], most=1.5),
-        Goal("seconds until the first pictures are stored, most rows", first.sign, most=60),
-        Goal("seconds of a rerun with nothing to do, most rows", again.wall, most=30),
+        Goal("images/s of the most rows, times those of the fewest", rates[-1] / rates[0], least=0.9),
+        Goal("peak memory of the most rows, times that of the fewest", peaks[-1] / peaks[0], most=1.2),
+        Goal("seconds until the first pictures are stored, most rows", first.sign, most=20),
+        Goal("seconds of a rerun with nothing to do, most rows", again.wall, most=10),
     ]
-    head = ["rows", "images/s by the clock", "images/s of a core", "peak memory, MB", "first stored, s", "rerun, s"]
+    head = ["rows", "images/s from the first stored on", "all, s", "first stored, s", "rerun, s", "peak memory, MB"]
     return head, rows, goals
