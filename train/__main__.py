@@ -110,5 +110,19 @@ def compare(run: Path, first: Path, second: Path, machine: bool) -> None:
     )
 
 
+@train.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--format", "form", type=click.Choice(["keras", "savedmodel", "onnx"]), required=True)
+@click.option("--out", type=click.Path(path_type=Path), help="Where to; by default into the run's folder export.")
+@as_json
+def export(run: Path, form: str, out: Path | None, machine: bool) -> None:
+    """Write a run's embedder for other programs, and check that it still says the same."""
+    import_tensorflow()
+    from train.export import export as write
+
+    written = write(run, form, out)
+    say(written, machine, "export: {path}: embeddings differ by at most {difference:.1e}".format(**written))
+
+
 if __name__ == "__main__":
     main(train, "train")
