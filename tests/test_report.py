@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
+from pipeline.split import summary
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError
@@ -23,6 +24,7 @@ from preprocess.common.files import read_json, write_json
 from preprocess.manifest import make_manifest
 from preprocess.shard import build_shard
 from train.calibrate import Calibration
+from train.card import write_card
 from train.evaluate import measure, table
 from train.report import PAIRS_PER_ARTIST, PAIRS_PER_GALLERY, most_confident, percent, readable, write_report
 from train.run import Run, make_run, open_run
@@ -265,3 +267,24 @@ def test_words() -> None:
     assert [percent(share).replace("\u00a0", " ") for share in (0, 0.0004, 0.5, 0.9996, 1)] == [
         "0.0 %", "<0.1 %", "50.0 %", ">99.9 %", "100.0 %",
     ]  # fmt: skip
+
+
+def test_the_model_card_tells_data_figures_and_limits(run: Run) -> None:
+    text = write_card(run).read_text(encoding="utf-8")
+    metrics = read_json(run.path / "metrics.json")
+    for side, found in metrics["sides"].items():
+        auc = found["auc"]
+        assert f"| {side} | {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f}) |" in text
+    for line in summary(run.split):
+        assert f"| {line['side']} | {line['paintings']} | {line['artists']} | {line['same_pairs']} |" in text
+    assert run.store.fingerprint[:12] in text
+    assert f"keras {run.pins['versions']['keras']}" in text
+    assert "## Limits" in text
+    assert not re.search(r"[<>{}]", text)
+    assert max(len(line) for line in text.splitlines() if not line.startswith("|")) <= 130
+
+
+def test_a_run_that_was_not_evaluated_has_no_model_card(run: Run) -> None:
+    (run.path / "metrics.json").unlink()
+    with pytest.raises(RunError, match="has not been evaluated; run 'make evaluate'"):
+        write_card(run)

@@ -60,11 +60,13 @@ def evaluate(config: "Config", path: Path | None, machine: bool) -> None:
 @verb
 @run_option
 def report(config: "Config", path: Path | None) -> None:
-    """Write report.html of an evaluated run."""
+    """Write report.html and model-card.md of an evaluated run."""
+    from train.card import write_card
     from train.report import write_report
     from train.run import finished_run
 
-    click.echo(f"report: {write_report(finished_run(config, path))}")
+    run = finished_run(config, path)
+    click.echo(f"report: {write_report(run)}, {write_card(run)}")
 
 
 @train.command()
