@@ -15,8 +15,6 @@ STAMP := $(VENV)/.installed-$(LOCK)
 OPTIONS := --config $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
 ALLOWED := $(foreach kind,$(ALLOW),--allow '$(kind)')
 CODE := preprocess pipeline train tests bench
-GALLERY := source.kind=gallery source.path=data/gallery
-IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits
 NOT_BUILT = @echo "error: make $@ is not built yet; it will come in a later version" >&2; exit 2
 
 .DEFAULT_GOAL := help
@@ -37,10 +35,10 @@ $(STAMP): requirements/$(LOCK).txt
 	@touch $@
 
 demo: ## the whole way on a generated gallery: paintings, store, training, calibration, report
-	@$(MAKE) --no-print-directory report SET="$(GALLERY) $(SET)"
+	@$(MAKE) --no-print-directory report SET="recipe=demo $(SET)"
 
 gallery: setup ## generate the paintings of the embedded default
-	@$(PY) -m preprocess gallery --config $(CONFIG) $(foreach setting,$(GALLERY) $(SET),--set '$(setting)')
+	@$(PY) -m preprocess gallery --config $(CONFIG) $(foreach setting,recipe=demo $(SET),--set '$(setting)')
 
 manifest: setup ## list the pictures with artist, size and checksum
 	@$(PY) -m preprocess manifest $(OPTIONS)
@@ -81,10 +79,10 @@ doctor: setup ## check Python, packages, disk, memory, store and GPU
 	@$(PY) -m train doctor $(OPTIONS)
 
 digits: ## the report's digit pairs: put MNIST's four .gz files into data/mnist
-	@$(MAKE) --no-print-directory report SET="source.kind=idx source.path=data/mnist $(IDX) $(SET)"
+	@$(MAKE) --no-print-directory report SET="recipe=digits $(SET)"
 
 fashion: ## the report's fashion pairs: put Fashion-MNIST's four .gz files into data/fashion-mnist
-	@$(MAKE) --no-print-directory report SET="source.kind=idx source.path=data/fashion-mnist $(IDX) $(SET)"
+	@$(MAKE) --no-print-directory report SET="recipe=fashion $(SET)"
 
 submit: ## (not built yet) write a Kaggle submission
 	$(NOT_BUILT)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+import yaml
 
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import ConfigError
@@ -181,3 +182,42 @@ def test_set_overrides_the_file_and_the_last_one_wins(tmp_path: Path) -> None:
 )
 def test_set_is_checked_like_the_file(override: str, expected: str, tmp_path: Path) -> None:
     assert expected in complaint(tmp_path, "stores: here", override)
+
+
+RECIPES = """
+recipe: {recipe}
+train: {{steps: 7, batch: 16}}
+recipes:
+  short: {{train.steps: 3, pipeline.stream: pairs}}
+  long: {{train.steps: 9}}
+"""
+
+
+def test_a_recipe_takes_the_place_of_settings_and_an_override_that_of_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(RECIPES.format(recipe="short"))
+    config = load_config(path)
+    assert (config.train.steps, config.train.batch, config.pipeline.stream) == (3, 16, "pairs")
+    assert load_config(path, ["train.steps=5"]).train.steps == 5
+    assert load_config(path, ["train.steps=5", "recipe=long"]).train.steps == 5
+    assert load_config(path, ["recipe=long"]).pipeline.stream == "groups"
+    assert load_config(path, ["recipe=null"]).train.steps == 7
+
+
+@pytest.mark.parametrize(
+    ("recipes", "expected"),
+    [
+        ({"long": {}, "longest": {}}, "recipe should be one of long, longest, got 'short'"),
+        (None, "recipe should be one of those in recipes, got 'short'"),
+        ({"short": 8}, "recipes.short should hold settings such as train.batch: 256, got 8"),
+        ({"short": {"recipe": "long"}}, "recipes.short should hold settings such as train.batch: 256, got {"),
+        ({"short": {"train.stepps": 1}}, "unknown key 'train.stepps'; did you mean 'train.steps'?"),
+        ({"short": {"stores.x": 1}}, "stores.x: 'stores' is not a section"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_by_name(tmp_path: Path, recipes: object, expected: str) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump({"stores": "here", "recipe": "short", "recipes": recipes}))
+    with pytest.raises(ConfigError) as caught:
+        load_config(path)
+    assert expected in str(caught.value)

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline.__main__ import pipeline
 from preprocess.__main__ import preprocess
-from preprocess.common.config import Config, Section
+from preprocess.common.config import Config, Section, load_config
 from train.__main__ import train
 
 ROOT = Path(__file__).parent.parent
@@ -26,21 +26,32 @@ def settings(section: Section, prefix: str = "") -> dict[str, object]:
 def flattened(values: dict[str, object], prefix: str = "") -> dict[str, object]:
     found: dict[str, object] = {}
     for name, value in values.items():
-        found |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+        found |= (
+            flattened(value, f"{prefix}{name}.") if isinstance(value, dict) and value else {f"{prefix}{name}": value}
+        )
     return found
 
 
 def test_config_yaml_holds_every_setting_with_its_default() -> None:
-    written = yaml.safe_load((ROOT / "config.yaml").read_text())
+    written = yaml.safe_load((ROOT / "config.yaml").read_text()) | {"recipes": {}}
     assert Config.model_validate(written) == Config()
     assert flattened(written).keys() == settings(Config()).keys()
+
+
+def test_every_recipe_is_one_that_works() -> None:
+    recipes = yaml.safe_load((ROOT / "config.yaml").read_text())["recipes"]
+    assert list(recipes) == ["demo", "digits", "fashion", "paintings", "kaggle"]
+    for name, recipe in recipes.items():
+        chosen = settings(load_config(ROOT / "config.yaml", [f"recipe={name}"]))
+        assert {key: chosen[key] for key in recipe} == recipe | {"source.path": ROOT / recipe["source.path"]}
 
 
 def test_the_readme_has_every_setting_with_its_default() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     table = dict(line.split("|")[1:3] for line in lines if line.startswith("| `"))
     written = {name.strip(" `"): yaml.safe_load(value.strip(" `")) for name, value in table.items()}
-    assert written == flattened(yaml.safe_load((ROOT / "config.yaml").read_text()))
+    described = flattened(yaml.safe_load((ROOT / "config.yaml").read_text()) | {"recipes": {}})
+    assert written | {"recipes": {}} == described
 
 
 @pytest.mark.parametrize("group", [preprocess, pipeline, train], ids=lambda group: str(group.name))

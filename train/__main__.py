@@ -114,7 +114,8 @@ def compare(run: Path, first: Path, second: Path, machine: bool) -> None:
 
 @train.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["keras", "savedmodel", "onnx"]), required=True)
+@click.option("--format", "form", type=click.Choice(["keras", "savedmodel", "onnx"]), required=True,
+              help="For Keras, for TensorFlow, or for any runtime of ONNX.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), help="Where to; by default into the run's folder export.")
 @as_json
 def export(run: Path, form: str, out: Path | None, machine: bool) -> None:

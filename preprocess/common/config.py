@@ -17,7 +17,7 @@ from pydantic import (
 )
 
 from preprocess.common.errors import ConfigError
-from preprocess.common.overrides import explain, set_dotted
+from preprocess.common.overrides import explain, parsed, put, recipe_in
 from preprocess.common.places import Place, local, place
 from preprocess.common.strict_yaml import read_yaml
 
@@ -177,6 +177,8 @@ class Evaluate(Section):
 class Config(Section):
     """All of `config.yaml`. Relative paths start at the folder of the file; URLs of object stores stay as they are."""
 
+    recipe: str | None = Field(None, description="one of `recipes`, whose settings take the place of the others")
+    recipes: dict[str, dict[str, Any]] = Field({}, description="by name: dotted keys and values")
     source: Source = Source()
     stores: Location = Path("stores")
     runs: Folder = Path("runs")
@@ -236,11 +238,16 @@ class Config(Section):
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read `path`, apply `overrides` such as "train.batch=256", and check everything.
 
-    Raises ConfigError naming the file or the dotted key, and the remedy.
+    The settings of the recipe chosen in the file or by an override take the place of those in the file; other
+    overrides come after. Raises ConfigError naming the file or the dotted key, and the remedy.
     """
     values = read_yaml(path)
-    for override in overrides:
-        set_dotted(values, override)
+    given = [parsed(override) for override in overrides]
+    for keys, value in given:
+        if keys == ["recipe"]:
+            values["recipe"] = value
+    for keys, value in [*recipe_in(values), *given]:
+        put(values, keys, value)
     try:
         config = Config.model_validate(values)
     except ValidationError as error:

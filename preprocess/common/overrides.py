@@ -11,22 +11,42 @@ from preprocess.common.places import shown
 from preprocess.common.strict_yaml import parse_yaml
 
 
-def set_dotted(values: dict[str, Any], override: str) -> None:
-    """Put "a.b=value" into the nested dictionary `values`; the value is YAML."""
+def parsed(override: str) -> tuple[list[str], Any]:
+    """Return the keys and the value of "a.b=value"; the value is YAML. Raises ConfigError."""
     dotted, equals, text = override.partition("=")
-    *sections, key = dotted.split(".")
-    if not equals or not key:
+    keys = dotted.split(".")
+    if not equals or not keys[-1]:
         raise ConfigError(f"--set takes key=value such as train.batch=256, got {shown(repr(override))}")
+    try:
+        return keys, parse_yaml(text)
+    except ConfigError as error:
+        raise ConfigError(f"--set {shown(override)}: {error}") from None
+
+
+def put(values: dict[str, Any], keys: Sequence[str], value: Any) -> None:
+    """Put a value into nested dictionaries under its keys. Raises ConfigError where one of them holds no others."""
+    *sections, key = keys
     for section in sections:
         if values.get(section) is None:
             values[section] = {}
         values = values[section]
         if not isinstance(values, dict):
-            raise ConfigError(f"--set {dotted}: {section!r} is not a section")
-    try:
-        values[key] = parse_yaml(text)
-    except ConfigError as error:
-        raise ConfigError(f"--set {shown(override)}: {error}") from None
+            raise ConfigError(f"{'.'.join(keys)}: {section!r} is not a section")
+    values[key] = value
+
+
+def recipe_in(values: dict[str, Any]) -> list[tuple[list[str], Any]]:
+    """Return keys and values of the recipe that `values` choose. Raises ConfigError for one that is not there."""
+    chosen, recipes = values.get("recipe"), values.get("recipes")
+    names = recipes if isinstance(recipes, dict) else {}
+    if chosen is None:
+        return []
+    if chosen not in names:
+        raise ConfigError(f"recipe should be one of {', '.join(names) or 'those in recipes'}, got {chosen!r}")
+    recipe = names[chosen]
+    if not isinstance(recipe, dict) or {"recipe", "recipes"} & {str(dotted).split(".")[0] for dotted in recipe}:
+        raise ConfigError(f"recipes.{chosen} should hold settings such as train.batch: 256, got {shown(repr(recipe))}")
+    return [(str(dotted).split("."), value) for dotted, value in recipe.items()]
 
 
 def explain(problem: dict[str, Any], schema: type[BaseModel]) -> str:
