@@ -23,7 +23,7 @@ def decide_pictures(config: Config, allow: Sequence[str] = (), install: bool = F
     store = store_of(config)
     split = make_split(store, config)
     rows = store.rows.drop("side").with_columns(side=split["side"])
-    inputs = [store.fingerprint, config.split.model_dump(), config.pipeline.model_dump()]
+    inputs = [store.fingerprint, config.split.model_dump(), config.pipeline.model_dump(), config.train.size]
     stored = set(rows.filter(pl.col("status") == STORED)["row"].to_list())
     return decide(
         config, PICTURES, inputs, lambda: judge_pictures(config, store, split, rows, install), rows, allow,

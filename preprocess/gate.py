@@ -127,7 +127,7 @@ def decide_table(config: Config, manifest: pl.DataFrame, allow: Sequence[str] = 
 def recipe(config: Config) -> str:
     """Return a digest of the code and the schema by which collections are judged."""
     files = [*ROOT.glob("preprocess/*.py"), *ROOT.glob("preprocess/*.j2"), *ROOT.glob("preprocess/tfdv/*"),
-             *ROOT.glob("pipeline/*.py"), *ROOT.glob("pipeline/validate/*.py")]  # fmt: skip
+             *ROOT.glob("pipeline/**/*.py")]  # fmt: skip
     own = config.validation.schema_file
     files += [own] if own else []
     return digest([file.read_text(encoding="utf-8") for file in sorted(files) if file.is_file()])

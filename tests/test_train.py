@@ -13,10 +13,10 @@ import polars as pl
 import pytest
 from safetensors.numpy import load_file
 
-from pipeline.split import SIDES
+from pipeline.split import SIDES, TRAIN
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError, SourceError, SplitError, StoreError
-from preprocess.common.files import exclusive, read_json
+from preprocess.common.files import exclusive, read_json, write_parquet
 from tests.tiny import tiny_collection, write_settings
 from train.checkpoint import load_latest, save_checkpoint
 from train.compare import compare
@@ -144,6 +144,13 @@ def test_a_run_of_other_settings_or_another_store_is_refused(run: Run, home: Pat
     tiny_collection(tmp_path, artists=12)
     with pytest.raises(RunError, match=r"belongs to store .*; name another folder with --run"):
         make_run(load_config(tmp_path / "config.yaml"), run.path)
+
+
+def test_a_run_of_another_split_is_refused(config: Config, tmp_path: Path) -> None:
+    run = make_run(config, tmp_path / "run")
+    write_parquet(run.path / "split.parquet", run.split.with_columns(side=pl.lit(TRAIN)))
+    with pytest.raises(RunError, match=r"divided the pictures otherwise; move it away to train again"):
+        make_run(config, run.path)
 
 
 def test_a_store_built_from_other_settings_is_refused(home: Path) -> None:

@@ -8,11 +8,11 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from pipeline.copies.find import CROPS, THUMB, WHOLE, candidates, find_copies, through
+from pipeline.copies.likeness import likeness
 from pipeline.split import make_split
 from pipeline.validate.balance import balance, effective
-from pipeline.validate.duplicates import CROPS, THUMB, WHOLE, candidates, find_copies, through
 from pipeline.validate.leakage import leakage
-from pipeline.validate.likeness import likeness
 from pipeline.validate.quality import banded
 from pipeline.validate.shortcuts import pairs_of, shortcut_scores, shortcuts
 from preprocess.build import build_store
@@ -169,6 +169,7 @@ def test_the_known_pair_of_the_real_paintings_is_found(shared_data: Path, tmp_pa
     config = load_config(write_config(tmp_path, source=source, preprocess={"sizes": [64, 128], "rows_per_shard": 256}))
     store = build_store(config, make_manifest(config))
     found = {finding.kind: finding for finding in leakage(store, make_split(store, config))}
+    assert not any(finding.severity == Severity.ERROR for finding in found.values())
     keys = store.rows["key"].gather(list(found["two-artists"].rows)).to_list()
     assert [key.split("/")[0] for key in keys] == ["hiroshige", "utagawa-kunisada"]
     assert all("view-of-tsukuda-with-lady-on-a-balcony" in key for key in keys)

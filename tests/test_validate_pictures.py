@@ -1,11 +1,13 @@
 """What is found in stores and splits: each planted fault, and nothing grave in the gallery."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline.split import DISPUTED, TRAIN, make_split
+from pipeline.copies import copies_of
+from pipeline.split import DISPUTED, DUPLICATE, SIDES, TRAIN, make_split
 from pipeline.validate import check_store_and_split
 from pipeline.validate.drift import drift
 from pipeline.validate.leakage import leakage, leaked_artists
@@ -15,7 +17,8 @@ from preprocess.common.config import load_config
 from preprocess.findings import Finding, Severity
 from preprocess.gallery.generate import generate
 from preprocess.manifest import make_manifest
-from tests.flawed import BLANKS, SETTINGS, Flawed, by_kind, flawed, put
+from preprocess.store import Store
+from tests.flawed import BLANKS, COPIES, SETTINGS, Flawed, by_kind, flawed, put
 from tests.helpers import write_config
 
 PICTURES, ARTISTS = 200, 12
@@ -54,7 +57,8 @@ def test_nothing_grave_is_found_in_the_gallery(gallery: Path, tmp_path: Path) ->
     store = build_store(config, make_manifest(config))
     found = by_kind(check_store_and_split(config, store, make_split(store, config)))
     assert {kind for kind, finding in found.items() if finding.severity == Severity.ERROR} == set()
-    assert {kind for kind, finding in found.items() if finding.severity == Severity.WARNING} == {"corrupt", "blank"}
+    warnings = {kind for kind, finding in found.items() if finding.severity == Severity.WARNING}
+    assert warnings == {"corrupt", "blank", "duplicate-left-out"}
     assert len(found["duplicate-left-out"].rows) == 2
     assert len(found["corrupt"].rows) == 2
 
@@ -77,13 +81,13 @@ def test_a_copy_on_another_side_is_an_error(faulty: Flawed, name: str) -> None:
     assert name in finding.what
 
 
-def test_a_copy_on_the_same_side_is_a_warning_and_one_on_none_a_note(faulty: Flawed) -> None:
+def test_a_copy_is_a_warning_whether_it_is_on_the_same_side_or_on_none(faulty: Flawed) -> None:
     original = faulty.made_of["mirrored.jpg"]
     split = put(faulty.split, faulty.side(original), ["mirrored.jpg"])
     found = by_kind(leakage(faulty.store, split))
     assert found["duplicate-on-one-side"].severity == Severity.WARNING
     assert found["duplicate-on-one-side"].rows == faulty.rows(original, "mirrored.jpg")
-    assert found["duplicate-left-out"].severity == Severity.NOTE
+    assert found["duplicate-left-out"].severity == Severity.WARNING
     left_out = [key for name in ("copy.jpg", "cropped.jpg") for key in (name, faulty.made_of[name])]
     assert set(found["duplicate-left-out"].rows) >= set(faulty.rows(*left_out))
     assert "duplicate-across-sides" not in found
@@ -101,9 +105,30 @@ def test_one_picture_under_two_artists_is_an_error_unless_the_split_keeps_it_out
     assert used["two-artists-used"].rows == faulty.rows(*both)
 
 
-def test_the_split_itself_keeps_the_stolen_picture_out(faulty: Flawed) -> None:
-    split = make_split(faulty.store, faulty.config)
-    assert "two-artists" in by_kind(leakage(faulty.store, split))
+def test_the_split_leaves_copies_out_and_a_picture_under_two_artists_under_both(faulty: Flawed) -> None:
+    copies = [name for name in COPIES if name != "stolen.jpg"]
+    assert {faulty.side(name) for name in copies} == {DUPLICATE}
+    assert {faulty.side(faulty.made_of[name]) for name in copies} <= set(SIDES)
+    assert {faulty.side("stolen.jpg"), faulty.side(faulty.made_of["stolen.jpg"])} == {DISPUTED}
+    found = by_kind(leakage(faulty.store, faulty.split))
+    assert not any(finding.severity == Severity.ERROR for finding in found.values())
+    assert found["two-artists"].rows == faulty.rows("stolen.jpg", faulty.made_of["stolen.jpg"])
+    assert set(found["duplicate-left-out"].rows) >= set(
+        faulty.rows(*copies, *(faulty.made_of[name] for name in copies))
+    )
+
+
+def test_copies_are_looked_for_once_and_again_for_another_store(
+    faulty: Flawed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / faulty.store.fingerprint, faulty.store.seal)
+    shutil.copytree(faulty.store.path, store.path)
+    first = copies_of(store)
+    monkeypatch.setattr("pipeline.copies.find_copies", lambda store, rows: [])
+    assert copies_of(store) == first != []
+    other = Store(tmp_path / "other", store.seal)
+    shutil.copytree(faulty.store.path, other.path)
+    assert copies_of(other) == []
 
 
 def test_an_unseen_artist_on_another_side_is_an_error(faulty: Flawed) -> None:

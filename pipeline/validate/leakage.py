@@ -1,11 +1,11 @@
 """What would make figures wrong: a painting, or an artist that should be unseen, on two sides."""
 
-import numpy as np
 import polars as pl
 from scipy.cluster.hierarchy import DisjointSet
 
-from pipeline.split import DISPUTED, DUPLICATE, QUARANTINED, SIDES, TEST, VALIDATION
-from pipeline.validate.duplicates import Copy, find_copies
+from pipeline.copies import SMALLEST, comparable, copies_of
+from pipeline.copies.find import Copy
+from pipeline.split import DISPUTED, DUPLICATE, SIDES, TEST, VALIDATION
 from preprocess.findings import Finding, Severity
 from preprocess.spelling import plain
 from preprocess.store import Store
@@ -14,14 +14,21 @@ UNSEEN = (VALIDATION[1], TEST[1])
 
 
 def leakage(store: Store, split: pl.DataFrame) -> list[Finding]:
-    """Return what is on two sides, or twice on one. Pictures are compared where the source's hashes mean anything."""
-    found = leaked_artists(split)
-    if not store.hashes_meaningful:
-        return found
-    stored = split.filter(pl.col("side") != QUARANTINED)["row"].to_numpy().astype(np.int64)
-    copies = find_copies(store, stored)
-    found += copied(copies, split)
-    return found + false_duplicates(store, split, copies)
+    """Return what is on two sides, or twice on one, and what the split has put right."""
+    if not comparable(store):
+        return [*leaked_artists(split), not_compared(store)]
+    copies = copies_of(store)
+    return [*leaked_artists(split), *copied(copies, split), *false_duplicates(split, copies)]
+
+
+def not_compared(store: Store) -> Finding:
+    """Return the note that copies were not looked for, and why."""
+    small = f"pictures of {store.sizes[-1]} pixels say too little; equal perceptual hashes are left out all the same"
+    return Finding(
+        "copies-not-sought", Severity.NOTE,
+        f"copies were not looked for: {small if store.hashes_meaningful else 'pictures of this source are all alike'}",
+        f"add a size of {SMALLEST} or more to preprocess.sizes" if store.hashes_meaningful else "nothing", (), {},
+    )  # fmt: skip
 
 
 def leaked_artists(split: pl.DataFrame) -> list[Finding]:
@@ -53,7 +60,7 @@ def leaked_artists(split: pl.DataFrame) -> list[Finding]:
 
 
 def copied(copies: list[Copy], split: pl.DataFrame) -> list[Finding]:
-    """Return what is wrong, or was put right by the split, with groups of pictures that show one painting."""
+    """Return what is wrong with groups of pictures that show one painting, and what the split has done with them."""
     side, artist, key = (split[name].to_list() for name in ("side", "artist", "key"))
     cases: dict[str, list[set[int]]] = {}
     for group in groups_of(copies):
@@ -81,23 +88,22 @@ def copied(copies: list[Copy], split: pl.DataFrame) -> list[Finding]:
 
 COPIED = {
     "duplicate-across-sides": (
-        Severity.ERROR, "on two sides, as copies, other scans or crops",
-        "remove the copies from the table, or raise split.near_duplicate_bits",
+        Severity.ERROR, "on two sides, as copies, other scans or crops", "remove the copies from the table",
     ),
     "two-artists-used": (
-        Severity.ERROR, "under two artists, and on a side",
-        "find out whose they are and remove the other row, or raise split.near_duplicate_bits",
+        Severity.ERROR, "under two artists, and on a side", "find out whose they are and remove the other row",
     ),
     "two-artists": (
-        Severity.WARNING, "under two artists, which the split keeps out",
+        Severity.WARNING, "under two artists, which the split leaves out under both",
         "find out whose they are and remove the other row",
     ),
     "duplicate-on-one-side": (
         Severity.WARNING, "more than once on one side, where they count as pairs of two",
-        "remove the copies from the table, or raise split.near_duplicate_bits",
+        "remove the copies from the table",
     ),
     "duplicate-left-out": (
-        Severity.NOTE, "there more than once, of which the split keeps one", "nothing, or remove the copies",
+        Severity.WARNING, "there more than once, as copies, other scans or crops, of which the split uses one",
+        "nothing, or remove the copies from the table",
     ),
 }  # fmt: skip
 """Severity, what is said and what to do, of each kind of case."""
@@ -111,7 +117,7 @@ def groups_of(copies: list[Copy]) -> list[set[int]]:
     return linked.subsets()
 
 
-def false_duplicates(store: Store, split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
+def false_duplicates(split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
     """Return the finding about pictures that the split leaves out for their hashes, though they are nobody's copy."""
     linked = {row for copy in copies for row in copy[:2]}
     left_out = split.filter(pl.col("side").is_in([DUPLICATE, DISPUTED]), ~pl.col("row").is_in(list(linked)))

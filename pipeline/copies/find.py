@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from pipeline.copies.likeness import PROOF, Floats, Window, grey, likeness, tile_likeness, tiles
 from pipeline.reader import Reader
-from pipeline.validate.likeness import PROOF, Floats, Window, grey, likeness, tile_likeness, tiles
 from preprocess.common.progress import Progress
 from preprocess.store import Store
 
