@@ -118,6 +118,20 @@ def test_the_split_leaves_copies_out_and_a_picture_under_two_artists_under_both(
     )
 
 
+@pytest.mark.parametrize(
+    ("meaningful", "severity"), [(True, Severity.WARNING), (False, Severity.NOTE)], ids=["small", "alike by nature"]
+)
+def test_where_copies_cannot_be_told_none_are_sought_and_that_is_said(
+    faulty: Flawed, meaningful: bool, severity: Severity
+) -> None:
+    sizes = [64] if meaningful else [64, 128]
+    inputs = faulty.store.seal["inputs"] | {"sizes": sizes, "hashes_meaningful": meaningful}
+    store = Store(faulty.store.path, faulty.store.seal | {"inputs": inputs})
+    (finding,) = leakage(store, faulty.split)
+    assert (finding.kind, finding.severity) == ("copies-not-sought", severity)
+    assert copies_of(store) == []
+
+
 def test_copies_are_looked_for_once_and_again_for_another_store(
     faulty: Flawed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,17 +5,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.copies.find import Copy, find_copies
+from pipeline.copies.likeness import PROOF
 from preprocess.common.files import digest, read_json, write_json
 from preprocess.store import STORED, Store
 
 FILE = "copies.json"
-SMALLEST = 64
-"""Pixels on a side; in smaller pictures there is too little to tell a copy from a second picture of the same kind."""
 
 
 def comparable(store: Store) -> bool:
-    """Return whether copies can be told: the source's hashes mean something, and the largest pictures are not tiny."""
-    return store.hashes_meaningful and store.sizes[-1] >= SMALLEST
+    """Return whether copies can be told: the source's hashes mean something, and there are pictures of PROOF pixels."""
+    return store.hashes_meaningful and store.sizes[-1] >= PROOF
 
 
 def copies_of(store: Store) -> list[Copy]:

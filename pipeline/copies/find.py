@@ -58,7 +58,7 @@ class Candidates(NamedTuple):
 def find_copies(store: Store, rows: NDArray[np.int64]) -> list[Copy]:
     """Return the copies among the pictures `rows` [n]: enough of them to link all that are linked, not every pair.
 
-    Files with the same bytes are copies whatever they show.
+    Files with the same bytes are copies whatever they show. The store has pictures of at least PROOF pixels.
     """
     linked = DisjointSet(rows.tolist())
     copies = []
@@ -66,7 +66,7 @@ def find_copies(store: Store, rows: NDArray[np.int64]) -> list[Copy]:
         linked.merge(whole, part)
         copies.append(Copy(whole, part, 1.0, False))
     found = candidates(thumbnails(store, rows))
-    reader = Reader(store, min(PROOF, store.sizes[-1]))
+    reader = Reader(store, PROOF)
     with Progress("confirming copies", len(found.whole), "pair") as progress:
         for index in np.argsort(-found.likeness, kind="stable"):
             progress.advance(1)

@@ -3,8 +3,9 @@
 import polars as pl
 from scipy.cluster.hierarchy import DisjointSet
 
-from pipeline.copies import SMALLEST, comparable, copies_of
+from pipeline.copies import comparable, copies_of
 from pipeline.copies.find import Copy
+from pipeline.copies.likeness import PROOF
 from pipeline.split import DISPUTED, DUPLICATE, SIDES, TEST, VALIDATION
 from preprocess.findings import Finding, Severity
 from preprocess.spelling import plain
@@ -22,13 +23,13 @@ def leakage(store: Store, split: pl.DataFrame) -> list[Finding]:
 
 
 def not_compared(store: Store) -> Finding:
-    """Return the note that copies were not looked for, and why."""
-    small = f"pictures of {store.sizes[-1]} pixels say too little; equal perceptual hashes are left out all the same"
-    return Finding(
-        "copies-not-sought", Severity.NOTE,
-        f"copies were not looked for: {small if store.hashes_meaningful else 'pictures of this source are all alike'}",
-        f"add a size of {SMALLEST} or more to preprocess.sizes" if store.hashes_meaningful else "nothing", (), {},
-    )  # fmt: skip
+    """Return the finding that copies were not looked for, and why."""
+    if not store.hashes_meaningful:
+        what = "copies were not looked for: pictures of this source are alike by nature"
+        return Finding("copies-not-sought", Severity.NOTE, what, "nothing", (), {})
+    what = f"only equal hashes were looked for, no copies: {store.sizes[-1]} pixels say too little to confirm them"
+    remedy = f"add {PROOF} or more to preprocess.sizes"
+    return Finding("copies-not-sought", Severity.WARNING, what, remedy, (), {"pixels": store.sizes[-1]})
 
 
 def leaked_artists(split: pl.DataFrame) -> list[Finding]:
