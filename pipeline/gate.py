@@ -35,7 +35,8 @@ def judge_pictures(config: Config, store: Store, split: pl.DataFrame, rows: pl.D
     """Return what is found in a store and its split, `rows` being the store's with the side of each."""
     on_sides = pl.when(pl.col("side").is_in(SIDES)).then("side").alias("side")
     judged = ask_tfdv(config, rows.filter(pl.col("status") == STORED).with_columns(on_sides), "store", install)
-    return judged._replace(findings=[*check_store_and_split(config, store, split), *judged.findings])
+    compared = {(one["side"], one["feature"].removeprefix("log2_")) for one in judged.tfdv["skew"]}
+    return judged._replace(findings=[*check_store_and_split(config, store, split, compared), *judged.findings])
 
 
 def thumbnail(store: Store, row: int) -> bytes | None:

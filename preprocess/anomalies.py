@@ -10,7 +10,7 @@ from preprocess.parsed import FOLDED, folded, known
 
 WORDS = {
     "filename": "file name", "year": "date", "log2_bytes": "file size", "log2_width": "width", "log2_height": "height",
-    "mean": "brightness", "colour": "colourfulness",
+    "mean": "brightness", "colour": "colourfulness", "aspect": "shape",
 }  # fmt: skip
 """What features are called where people read; the others are called by their names."""
 MISSING_COLUMN = ("SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT")
@@ -193,15 +193,22 @@ def skewed(answer: dict[str, Any], rows: pl.DataFrame) -> Iterator[Finding]:
             continue
         side, feature = one["side"], one["feature"]
         behind, what = most_different(rows.with_columns(values(feature).alias("value")), side)
-        alike = side.endswith("_seen")
+        severity, remedy = skew_grade(side.endswith("_seen"))
         yield Finding(
-            "skew", Severity.WARNING if alike else Severity.NOTE,
+            "skew", severity,
             f"the {said(feature)} of the side {side} differs from that of the training side{what} "
             f"({one['value']:.3f}, where up to {one['threshold']:g} passes)",
-            "another split.seed draws other sides" if alike else
-            "nothing: other artists paint otherwise; read the figures of this side with that in mind",
-            behind, {"distance": round(one["value"], 4), "threshold": one["threshold"], "side": side},
+            remedy, behind,
+            {"feature": said(feature), "side": side, "distance": round(one["value"], 4),
+                     "threshold": one["threshold"]},
         )  # fmt: skip
+
+
+def skew_grade(alike: bool) -> tuple[Severity, str]:
+    """Return how grave it is that a side, `alike` where its artists are those of training, differs; and what to do."""
+    if alike:
+        return Severity.WARNING, "another split.seed draws other sides"
+    return Severity.NOTE, "nothing: other artists paint otherwise; read the figures of this side with that in mind"
 
 
 def most_different(rows: pl.DataFrame, side: str) -> tuple[tuple[int, ...], str]:

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.copies import copies_of
+from pipeline.gate import judge_pictures
 from pipeline.split import DISPUTED, DUPLICATE, SIDES, TRAIN, make_split
 from pipeline.validate import check_store_and_split
 from pipeline.validate.drift import drift
@@ -18,6 +19,7 @@ from preprocess.findings import Finding, Severity
 from preprocess.gallery.generate import generate
 from preprocess.manifest import make_manifest
 from preprocess.store import Store
+from preprocess.validate import Judged
 from tests.flawed import BLANKS, COPIES, SETTINGS, Flawed, by_kind, flawed, put
 from tests.helpers import write_config
 
@@ -167,12 +169,25 @@ def test_drifted_sizes_are_found(faulty: Flawed) -> None:
     before = {finding.kind for finding in drift(faulty.store, faulty.split) if finding.severity == Severity.WARNING}
     assert before == set()
     usual = put(faulty.split, TRAIN, faulty.split.filter(pl.col("side") == "test_seen")["key"])
-    found = by_kind(drift(faulty.store, put(usual, "test_seen", faulty.shrunk)))
-    for kind in ("drifted-width", "drifted-height"):
-        assert found[kind].severity == Severity.WARNING
-        assert found[kind].figures["side"] == "test_seen"
-        assert set(found[kind].rows) <= set(faulty.rows(*faulty.shrunk))
-        assert len(found[kind].rows) > 0.8 * len(faulty.shrunk)
+    shrunk = put(usual, "test_seen", faulty.shrunk)
+    found = {finding.figures["feature"]: finding for finding in drift(faulty.store, shrunk)}
+    for feature in ("width", "height"):
+        assert found[feature].severity == Severity.WARNING
+        assert found[feature].figures["side"] == "test_seen"
+        assert set(found[feature].rows) <= set(faulty.rows(*faulty.shrunk))
+        assert len(found[feature].rows) > 0.8 * len(faulty.shrunk)
+
+
+def test_what_tfdv_has_compared_is_not_compared_again(faulty: Flawed, monkeypatch: pytest.MonkeyPatch) -> None:
+    skew = {"version": "1", "drift": [], "skew": [{"side": "test_seen", "feature": "log2_width"}]}
+    monkeypatch.setattr("pipeline.gate.ask_tfdv", lambda *arguments: Judged([], skew, lambda: None))
+    split = put(faulty.split, TRAIN, faulty.split.filter(pl.col("side") == "test_seen")["key"])
+    split = put(split, "test_seen", faulty.shrunk)
+    rows = faulty.store.rows.with_columns(side=split["side"])
+    judged = judge_pictures(faulty.config, faulty.store, split, rows, install=False)
+    told = {str(one.figures["feature"]) for one in judged.findings if one.kind == "skew"}
+    assert told == {str(one.figures["feature"]) for one in drift(faulty.store, split)} - {"width"}
+    assert "height" in told
 
 
 def test_an_artist_of_blank_pictures_only_is_an_error(seen: dict[str, Finding], faulty: Flawed) -> None:
