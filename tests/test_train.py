@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from sklearn.metrics import roc_auc_score
 
 from pipeline.split import SIDES, TRAIN
+from pipeline.validate.shortcuts import shortcut_scorer
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError, SourceError, SplitError, StoreError
 from preprocess.common.files import exclusive, read_json, write_parquet
@@ -214,6 +216,16 @@ def test_figures_are_up_to_date_until_settings_change(learned: Run, config: Conf
     assert "test_unseen" in figures_text(metrics)
     others = config.evaluate.model_copy(update={"bootstrap": 33})
     assert fresh_metrics(learned, config.model_copy(update={"evaluate": others})) is None
+
+
+def test_the_baseline_is_what_file_properties_alone_reach(learned: Run, config: Config) -> None:
+    metrics = fresh_metrics(learned, config)
+    assert metrics is not None
+    assert "by file properties alone" in figures_text(metrics)
+    baseline = shortcut_scorer(learned.store, learned.split, config.split.seed)
+    for side, found in metrics["sides"].items():
+        pairs = side_pairs(learned, side, config.pipeline.evaluation_pairs)
+        assert found["auc_of_file_properties"]["value"] == roc_auc_score(pairs.same, baseline(pairs))
 
 
 def test_evaluation_is_done_again_where_a_result_is_gone(learned: Run, config: Config, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pipeline.split import make_split
 from pipeline.validate.balance import balance, effective
 from pipeline.validate.leakage import leakage
 from pipeline.validate.quality import banded
-from pipeline.validate.shortcuts import pairs_of, shortcut_scores, shortcuts
+from pipeline.validate.shortcuts import pairs_of, shortcut_scorer, shortcuts
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.findings import Severity
@@ -136,10 +136,10 @@ def test_the_baseline_gives_the_scores_of_which_the_finding_tells(sized: tuple[C
     config, store = sized
     split = make_split(store, config)
     pairs = pairs_of(split, "test_unseen", seed=0)
-    scores = shortcut_scores(store, split, pairs, seed=0)
+    scores = shortcut_scorer(store, split, seed=0)(pairs)
     (finding,) = shortcuts(store, split, seed=0)
     assert roc_auc_score(pairs.same, scores) == finding.figures["auc"]
-    assert np.array_equal(scores, shortcut_scores(store, split, pairs, seed=0))
+    assert np.array_equal(scores, shortcut_scorer(store, split, seed=0)(pairs))
 
 
 def test_the_effective_number_is_that_of_equal_shares() -> None:
