@@ -78,11 +78,11 @@ def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def line_of(finding: Finding, allowed: bool) -> str:
-    """Return a finding in two lines."""
+    """Return a finding in one line, and its remedy in another."""
     few = ", ".join(map(str, finding.rows[:FEW])) + (", ..." if len(finding.rows) > FEW else "")
     rows = f" [row{'s' * (len(finding.rows) > 1)} {few}]" if finding.rows else ""
     grade = f"{finding.severity}{', allowed' if allowed and finding.severity == Severity.ERROR else ''}"
-    return f"{grade}: {finding.kind}: {finding.what}{rows}\n    {finding.remedy}"
+    return f"{grade}: {finding.kind}: {finding.what}{rows}" + (f"\n    {finding.remedy}" if finding.remedy else "")
 
 
 def decide(

@@ -129,7 +129,7 @@ def single_paintings(listed: pl.DataFrame) -> list[Finding]:
         Finding(
             "single-painting", Severity.NOTE,
             f"artists with one painting, which makes no pair of one artist: {len(single)} of {artists}",
-            "nothing: they serve as strangers in training", rows_of(single),
+            "they serve as strangers in training", rows_of(single),
             {"artists": len(single), "of": artists},
         )
     ]  # fmt: skip

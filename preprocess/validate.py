@@ -14,6 +14,7 @@ from preprocess.common.places import Place
 from preprocess.environment import Unavailable, make_environment, python, run_tfdv
 from preprocess.findings import Finding, Severity
 from preprocess.parsed import features, with_years
+from preprocess.skew import skewed
 from preprocess.table_checks import check_table
 
 FEWEST_TO_COMPARE = 100
@@ -72,9 +73,9 @@ def ask_tfdv(config: Config, rows: pl.DataFrame, stage: str, install: bool = Fal
         answer = run_tfdv(executable, table, stage, config.validation.schema_file, memory.before(known_as))
     except Unavailable as error:
         note = Finding("tfdv-skipped", Severity.NOTE, f"TensorFlow Data Validation was skipped: {error}",
-                       "nothing: the project's own checks were made all the same", (), {})  # fmt: skip
+                       "the project's own checks were made all the same", (), {})  # fmt: skip
         return Judged([note], {"version": None, "drift": [], "skew": []}, lambda: None)
-    found = [*anomalies.findings(answer, rows), *anomalies.skewed(answer, rows), *small]
+    found = [*anomalies.findings(answer, rows), *skewed(answer, rows), *small]
     measured = {name: answer[name] for name in ("version", "drift", "skew")}
     seconds = round(time.monotonic() - started, 1)
     return Judged(found, measured | {"seconds": seconds}, lambda: memory.accept(known_as, answer["statistics"]))
@@ -93,6 +94,6 @@ def with_sides_to_compare(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Findin
     few = ", ".join(f"{side} ({count})" for side, count in small.iter_rows())
     note = Finding(
         "small-side", Severity.NOTE, f"too few pictures to compare what they are like with the training side: {few}",
-        f"nothing: fewer than {FEWEST_TO_COMPARE} differ by chance", (), dict(small.iter_rows()),
+        f"fewer than {FEWEST_TO_COMPARE} differ by chance", (), dict(small.iter_rows()),
     )  # fmt: skip
     return rows.with_columns(kept), [note]

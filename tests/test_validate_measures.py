@@ -12,8 +12,8 @@ from pipeline.copies.find import CROPS, THUMB, WHOLE, candidates, find_copies, t
 from pipeline.copies.likeness import likeness
 from pipeline.split import make_split
 from pipeline.validate.balance import balance, effective
+from pipeline.validate.borders import banded
 from pipeline.validate.leakage import leakage
-from pipeline.validate.quality import banded
 from pipeline.validate.shortcuts import pairs_of, shortcut_scorer, shortcuts
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config

@@ -7,8 +7,9 @@ import polars as pl
 from scipy.stats import ks_2samp
 
 from pipeline.split import SIDES, TRAIN
-from preprocess.anomalies import said, skew_grade
+from preprocess.anomalies import said
 from preprocess.findings import Finding
+from preprocess.skew import skew_grade
 from preprocess.store import Store
 
 MEASURES = {

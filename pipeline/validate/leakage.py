@@ -26,7 +26,7 @@ def not_compared(store: Store) -> Finding:
     """Return the finding that copies were not looked for, and why."""
     if not store.hashes_meaningful:
         what = "copies were not looked for: pictures of this source are alike by nature"
-        return Finding("copies-not-sought", Severity.NOTE, what, "nothing", (), {})
+        return Finding("copies-not-sought", Severity.NOTE, what, "", (), {})
     what = f"only equal hashes were looked for, no copies: {store.sizes[-1]} pixels say too little to confirm them"
     remedy = f"add {PROOF} or more to preprocess.sizes"
     return Finding("copies-not-sought", Severity.WARNING, what, remedy, (), {"pixels": store.sizes[-1]})
@@ -53,7 +53,7 @@ def leaked_artists(split: pl.DataFrame) -> list[Finding]:
     return [
         Finding(
             "leaked-artist", Severity.ERROR,
-            f"artists who should be unseen but are on another side as well: {len(main)}; {some(artists)}",
+            f"artists who should be unseen but are on another side as well: {len(main)}, such as {artists[0]!r}",
             "give the artist one name in the table, or make the split anew", rows_of(astray),
             {"artists": len(main), "pictures": len(astray)},
         )
@@ -78,11 +78,11 @@ def copied(copies: list[Copy], split: pl.DataFrame) -> list[Finding]:
     found = []
     for kind, (severity, what, remedy) in COPIED.items():
         if groups := cases.get(kind):
-            rows = tuple(sorted(row for group in groups for row in group))
-            pairs = [" and ".join(f"{key[row]} ({artist[row]})" for row in sorted(group)[:2]) for group in groups]
+            rows = tuple(row for group in groups for row in sorted(group))
+            pair = [f"{key[row]} by {artist[row]}" for row in sorted(groups[0])[:2]]
             reflected = len(mirrored.intersection(rows))
             figures = {"paintings": len(groups), "pictures": len(rows), "mirrored": reflected}
-            what = f"paintings {what}: {len(groups)}; {some(pairs)}"
+            what = f"paintings {what}: {len(groups)}, such as {' and '.join(pair)}"
             found.append(Finding(kind, severity, what, remedy, rows, {**figures}))
     return found
 
@@ -103,8 +103,8 @@ COPIED = {
         "remove the copies from the table",
     ),
     "duplicate-left-out": (
-        Severity.WARNING, "there more than once, as copies, other scans or crops, of which the split uses one",
-        "nothing, or remove the copies from the table",
+        Severity.WARNING, "there more than once, as copies, other scans or crops, of which the split uses one each",
+        "remove the copies from the table, or leave it",
     ),
 }  # fmt: skip
 """Severity, what is said and what to do, of each kind of case."""
@@ -128,7 +128,7 @@ def false_duplicates(split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
         Finding(
             "false-duplicate", Severity.NOTE,
             f"pictures left out because another, of something else, has nearly the same hash: {len(left_out)}",
-            "nothing, or lower split.near_duplicate_bits; blank pictures are always so", rows_of(left_out),
+            "lower split.near_duplicate_bits, or leave it; blank pictures are always so", rows_of(left_out),
             {"pictures": len(left_out)},
         )
     ]  # fmt: skip
@@ -137,8 +137,3 @@ def false_duplicates(split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
 def rows_of(table: pl.DataFrame) -> tuple[int, ...]:
     """Return the row numbers of what is left of a table."""
     return tuple(table["row"].to_list())
-
-
-def some(texts: list[str], most: int = 3) -> str:
-    """Return the first few texts."""
-    return "; ".join(texts[:most]) + ("; ..." if len(texts) > most else "")

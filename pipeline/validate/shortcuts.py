@@ -52,7 +52,7 @@ def shortcuts(store: Store, split: pl.DataFrame, seed: int) -> list[Finding]:
         Finding(
             "shortcut", Severity.WARNING if grave else Severity.NOTE,
             f"file properties alone tell pairs of {artists} unseen artists apart with an AUC of {auc:.3f}{blame}",
-            "report it beside the model's; where it is high, use files of one origin" if grave else "nothing",
+            "the report has it beside the model's AUC; where it is high, use files of one origin" if grave else "",
             (), {"auc": auc, "artists": artists, "pairs": len(pairs.same), **losses},
         )
     ]  # fmt: skip
