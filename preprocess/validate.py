@@ -52,10 +52,15 @@ def judge_table(config: Config, manifest: pl.DataFrame, install: bool = False) -
     """Return what the manifest is found to be; with `install`, TFDV's environment is made first where it is missing."""
     rows = manifest.drop("side").with_row_index("row").filter(~pl.col("removed"))
     judged = ask_tfdv(config, rows, "table" if config.source.kind in ("csv", "gallery") else "folders", install)
-    own = check_table(manifest)
-    known = {finding.kind for finding in own}
-    more = [finding for finding in judged.findings if finding.kind not in known]
-    return judged._replace(findings=own + more)
+    return judged._replace(findings=told_once(check_table(manifest), judged.findings))
+
+
+def told_once(own: list[Finding], theirs: list[Finding]) -> list[Finding]:
+    """Return our own findings and TFDV's, but of one kind ours, and about the same rows the one that is an error."""
+    graver = {finding.rows for finding in theirs if finding.severity == Severity.ERROR and finding.rows}
+    kept = [finding for finding in own if finding.severity == Severity.ERROR or finding.rows not in graver]
+    known = {finding.kind for finding in kept}
+    return [*kept, *(finding for finding in theirs if finding.kind not in known)]
 
 
 def ask_tfdv(config: Config, rows: pl.DataFrame, stage: str, install: bool = False) -> Judged:
