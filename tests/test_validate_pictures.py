@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from pipeline.copies import copies_of
+from pipeline.copies.find import Copy
 from pipeline.gate import judge_pictures
 from pipeline.split import DISPUTED, DUPLICATE, SIDES, TRAIN, make_split
 from pipeline.validate import check_store_and_split
@@ -145,6 +146,18 @@ def test_copies_are_looked_for_once_and_again_for_another_store(
     other = Store(tmp_path / "other", store.seal)
     shutil.copytree(faulty.store.path, other.path)
     assert copies_of(other) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_damaged_list_of_copies_is_made_again(
+    faulty: Flawed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "copies.json").write_text(text)
+    monkeypatch.setattr("pipeline.copies.find_copies", lambda store, rows: [Copy(0, 1, 0.9, True)])
+    store = Store(tmp_path / faulty.store.fingerprint, faulty.store.seal)
+    shutil.copytree(faulty.store.path, store.path)
+    assert copies_of(store) == [Copy(0, 1, 0.9, True)]
+    assert copies_of(store) == [Copy(0, 1, 0.9, True)]
 
 
 def test_an_unseen_artist_on_another_side_is_an_error(faulty: Flawed) -> None:

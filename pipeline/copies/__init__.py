@@ -32,7 +32,7 @@ def copies_of(store: Store) -> list[Copy]:
         kept = read_json(path)
     except (FileNotFoundError, ValueError):
         kept = {}
-    if kept.get("made_from") != made_from:
+    if not isinstance(kept, dict) or kept.get("made_from") != made_from:
         stored = np.flatnonzero((store.rows["status"] == STORED).to_numpy())
         kept = {"made_from": made_from, "copies": find_copies(store, stored)}
         write_json(path, kept)
