@@ -182,8 +182,11 @@ def test_a_machine_without_a_compiler_is_told_so_before_anything_starts(
     assert not (tmp_path / "env" / "bin").exists()
 
 
-def test_a_newer_python_on_an_older_system_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preprocess.environment.sys.version_info", (3, 12, 1))
+@pytest.mark.parametrize("version", [(3, 12, 1), (3, 13, 0)])
+def test_a_newer_python_on_an_older_system_is_told_so(
+    version: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocess.environment.sys.version_info", version)
     monkeypatch.setattr("preprocess.environment.platform.libc_ver", lambda: ("glibc", "2.36"))
     with pytest.raises(Unavailable, match=r"needs glibc 2.39 or newer.*PYTHON=python3.11"):
         environment.check_machine(tmp_path)

@@ -85,6 +85,12 @@ def test_each_pair_is_a_candidate_once_and_no_picture_its_own() -> None:
     assert found.mirrored[[30 in pair for pair in map(tuple, np.stack(found[:2], 1))]].tolist() == [True]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_so_few_pictures_have_no_copies(count: int) -> None:
+    grey = np.stack([textured(seed, THUMB) for seed in range(2)]).mean(axis=3, dtype=np.float32)
+    assert len(candidates(grey[:count]).whole) == 0
+
+
 def test_bands_are_found_along_the_edges_they_are_at() -> None:
     pictures = np.stack([textured(seed, 64) for seed in range(4)])
     pictures[1, :4] = 250

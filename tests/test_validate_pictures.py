@@ -16,6 +16,7 @@ from pipeline.validate.leakage import leakage, leaked_artists
 from pipeline.validate.quality import quality
 from preprocess.build import build_store
 from preprocess.common.config import load_config
+from preprocess.common.errors import SplitError
 from preprocess.findings import Finding, Severity
 from preprocess.gallery.generate import generate
 from preprocess.manifest import make_manifest
@@ -146,6 +147,14 @@ def test_copies_are_looked_for_once_and_again_for_another_store(
     other = Store(tmp_path / "other", store.seal)
     shutil.copytree(faulty.store.path, other.path)
     assert copies_of(other) == []
+
+
+def test_where_nothing_is_stored_there_are_no_copies_and_no_split(faulty: Flawed, tmp_path: Path) -> None:
+    store = Store(tmp_path / "none", faulty.store.seal)
+    shutil.copytree(faulty.store.path, store.path)
+    faulty.store.rows.with_columns(status=pl.lit("quarantined")).write_parquet(store.path / "rows.parquet")
+    with pytest.raises(SplitError, match="add pictures"):
+        make_split(store, faulty.config)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null"])

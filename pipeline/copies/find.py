@@ -147,7 +147,7 @@ def alike(left: Floats, right: Floats, symmetric: bool) -> Iterator[tuple[NDArra
 
 def described(thumbs: Floats, window: Window) -> tuple[Floats, Floats]:
     """Return what is in a window of each picture: coarse, of unit length about zero [n, 64], and as fine `tiles`."""
-    coarse = through(thumbs, window, COARSE).reshape(len(thumbs), -1)
+    coarse = through(thumbs, window, COARSE).reshape(len(thumbs), COARSE**2)
     coarse -= coarse.mean(axis=1, keepdims=True)
     # What is flat is like nothing: it has no length to be brought to one.
     length = np.linalg.norm(coarse, axis=1, keepdims=True)

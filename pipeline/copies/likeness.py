@@ -43,7 +43,7 @@ def tiles(pictures: Floats, side: int) -> Floats:
     A flat tile is all zero.
     """
     count, across = len(pictures), pictures.shape[1] // side
-    cut = pictures.reshape(count, across, side, across, side).swapaxes(2, 3).reshape(count, -1, side * side)
+    cut = pictures.reshape(count, across, side, across, side).swapaxes(2, 3).reshape(count, across**2, side**2)
     cut = cut - cut.mean(axis=2, keepdims=True)
     length = np.linalg.norm(cut, axis=2, keepdims=True)
     return np.asarray(np.divide(cut, length, out=np.zeros_like(cut), where=length > FLAT * side))
