@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from preprocess.common.cli import as_json, main, say, verb
-from preprocess.options import allow, install, quiet
+from preprocess.options import gate
 
 if TYPE_CHECKING:
     from preprocess.common.config import Config
+    from preprocess.gate import Verdict
 
 
 @click.group(help=__doc__)
@@ -42,18 +43,12 @@ def show(config: "Config", k: int, out: Path) -> None:
 
 
 @pipeline.command()
-@verb
-@allow
-@install
-@quiet
-@as_json
-def validate(config: "Config", allow: tuple[str, ...], install: bool, quiet: bool, machine: bool) -> None:
+@gate
+def validate(config: "Config", allow: tuple[str, ...], install: bool) -> "Verdict":
     """Judge the stored pictures and the split; errors leave with status 2 unless --allow names them."""
     from pipeline.gate import decide_pictures
 
-    verdict = decide_pictures(config, allow, install)
-    say(verdict.summary, machine, verdict.text(quiet))
-    verdict.check()
+    return decide_pictures(config, allow, install)
 
 
 if __name__ == "__main__":

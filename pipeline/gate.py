@@ -23,7 +23,7 @@ def decide_pictures(config: Config, allow: Sequence[str] = (), install: bool = F
     store = store_of(config)
     split = make_split(store, config)
     rows = store.rows.drop("side").with_columns(side=split["side"])
-    inputs = [store.fingerprint, config.split.model_dump(), config.pipeline.model_dump()]
+    inputs = [store.fingerprint, config.split.model_dump(), config.pipeline.model_dump(), config.train.size]
     stored = set(rows.filter(pl.col("status") == STORED)["row"].to_list())
     return decide(
         config, PICTURES, inputs, lambda: judge_pictures(config, store, split, rows, install), rows, allow,
@@ -35,7 +35,8 @@ def judge_pictures(config: Config, store: Store, split: pl.DataFrame, rows: pl.D
     """Return what is found in a store and its split, `rows` being the store's with the side of each."""
     on_sides = pl.when(pl.col("side").is_in(SIDES)).then("side").alias("side")
     judged = ask_tfdv(config, rows.filter(pl.col("status") == STORED).with_columns(on_sides), "store", install)
-    return judged._replace(findings=[*check_store_and_split(config, store, split), *judged.findings])
+    compared = {(one["side"], one["feature"].removeprefix("log2_")) for one in judged.tfdv["skew"]}
+    return judged._replace(findings=[*check_store_and_split(config, store, split, compared), *judged.findings])
 
 
 def thumbnail(store: Store, row: int) -> bytes | None:

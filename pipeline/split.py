@@ -1,4 +1,4 @@
-"""The split: which picture is on which side. A function of the store's rows and the settings, nothing else.
+"""The split: which picture is on which side. A function of the store and the settings, nothing else.
 
 Artists are divided first: some are kept for validation and some for the test, never seen in training. Each other
 artist's paintings are then divided into training, validation and test. Where a source prescribes its sides (MNIST), its
@@ -8,7 +8,7 @@ Shares are taken in the order of a keyed hash, so a picture keeps its side when 
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from pipeline.copies import copies_of
+from pipeline.copies.find import Copy
 from preprocess.common.config import Config
 from preprocess.common.errors import SplitError
 from preprocess.store import STORED, Store
@@ -26,9 +28,9 @@ VALIDATION = ("validation_seen", "validation_unseen")
 TEST = ("test_seen", "test_unseen")
 SIDES = (TRAIN, *VALIDATION, *TEST)
 DUPLICATE = "duplicate"
-"""The picture is a near-duplicate of an earlier one by the same artist, which is used in its place."""
+"""The picture is a copy of an earlier one by the same artist, or nearly, which is used in its place."""
 DISPUTED = "disputed"
-"""The picture has a near-duplicate under another artist, so neither label can be trusted."""
+"""The picture has a copy, or nearly, under another artist, so neither label can be trusted."""
 QUARANTINED = "quarantined"
 FEWEST_TO_SHARE = 5
 """An artist with fewer paintings gives them all to training: one held out would make no pair."""
@@ -36,18 +38,27 @@ BLOCK = 2048
 
 
 def make_split(store: Store, config: Config) -> pl.DataFrame:
+    """Return the split of a store, whose copies are found before where that was not done yet (see copies_of).
+
+    Raises StoreError where a picture is damaged, and SplitError (see divided).
+    """
+    return divided(store, config, copies_of(store))
+
+
+def divided(store: Store, config: Config, copies: Sequence[Copy]) -> pl.DataFrame:
     """Return row (uint32), key, artist, label (int32), style and side (one of SIDES, or why it is on none).
 
-    Raises SplitError where fewer than two artists with two paintings each are left to train on, or no test pairs.
+    `copies` are rows that show one painting whatever their hashes; no picture is read. Raises SplitError where fewer
+    than two artists with two paintings each are left to train on, or no test pairs.
     """
-    settings = config.split
     rows = store.rows.select("row", "key", "artist", "label", "style", "status", "side", "phash")
     sides = np.full(len(rows), QUARANTINED, dtype=object)
     stored = np.flatnonzero(rows["status"].to_numpy() == STORED)
     sides[stored] = ""
     if store.hashes_meaningful and len(stored):
         hashes = np.array([int(text, 16) for text in rows["phash"].gather(stored)], np.uint64)
-        groups = near_duplicates(hashes, settings.near_duplicate_bits)
+        known = np.searchsorted(stored, np.array([copy[:2] for copy in copies], np.int64).reshape(-1, 2))
+        groups = near_duplicates(hashes, config.split.near_duplicate_bits, known)
         mark_duplicates(sides, stored, groups, rows["label"].to_numpy())
     if rows["side"].is_not_null().any():
         assign_prescribed(sides, rows, config)
@@ -58,9 +69,12 @@ def make_split(store: Store, config: Config) -> pl.DataFrame:
     return split
 
 
-def near_duplicates(hashes: NDArray[np.uint64], bits: int) -> NDArray[np.int32]:
-    """Return the number [n] of each picture's group: pictures whose hashes [n] differ by at most `bits` are linked."""
-    left, right = [], []
+def near_duplicates(hashes: NDArray[np.uint64], bits: int, known: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Return the number [n] of each picture's group.
+
+    Pictures whose hashes [n] differ by at most `bits` are linked, and those at the places `known` [m, 2].
+    """
+    left, right = [known[:, 0]], [known[:, 1]]
     for start in range(0, len(hashes), BLOCK):
         block = hashes[start : start + BLOCK]
         distance = np.bitwise_count(block[:, None] ^ hashes[None, start:])

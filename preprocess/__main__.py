@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 import click
 
 from preprocess.common.cli import as_json, fail, main, say, verb
-from preprocess.options import allow, as_part, as_rows, install, quiet, rehash, scheduler
+from preprocess.options import as_part, as_rows, gate, rehash, scheduler
 
 if TYPE_CHECKING:
     from preprocess.common.config import Config
+    from preprocess.gate import Verdict
     from preprocess.plan import Part
     from preprocess.store import Store
 
@@ -47,19 +48,13 @@ def manifest(config: "Config", rehash: bool, machine: bool) -> None:
 
 
 @preprocess.command()
-@verb
-@allow
-@install
-@quiet
-@as_json
-def validate(config: "Config", allow: tuple[str, ...], install: bool, quiet: bool, machine: bool) -> None:
+@gate
+def validate(config: "Config", allow: tuple[str, ...], install: bool) -> "Verdict":
     """Judge the table before the pictures are read; errors leave with status 2 unless --allow names them."""
     from preprocess.gate import decide_table
     from preprocess.manifest import make_manifest
 
-    verdict = decide_table(config, make_manifest(config), allow, install)
-    say(verdict.summary, machine, verdict.text(quiet))
-    verdict.check()
+    return decide_table(config, make_manifest(config), allow, install)
 
 
 @preprocess.command()

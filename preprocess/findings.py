@@ -25,6 +25,7 @@ class Finding:
     what: str
     """One plain sentence with its numbers."""
     remedy: str
+    """What to do; empty where nothing is to be done."""
     rows: tuple[int, ...]
     """Every row concerned, or none where the finding is about the whole."""
     figures: dict[str, float | int | str]

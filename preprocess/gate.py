@@ -78,11 +78,11 @@ def gravest_first(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def line_of(finding: Finding, allowed: bool) -> str:
-    """Return a finding in two lines."""
+    """Return a finding in one line, and its remedy in another."""
     few = ", ".join(map(str, finding.rows[:FEW])) + (", ..." if len(finding.rows) > FEW else "")
     rows = f" [row{'s' * (len(finding.rows) > 1)} {few}]" if finding.rows else ""
     grade = f"{finding.severity}{', allowed' if allowed and finding.severity == Severity.ERROR else ''}"
-    return f"{grade}: {finding.kind}: {finding.what}{rows}\n    {finding.remedy}"
+    return f"{grade}: {finding.kind}: {finding.what}{rows}" + (f"\n    {finding.remedy}" if finding.remedy else "")
 
 
 def decide(
@@ -127,7 +127,7 @@ def decide_table(config: Config, manifest: pl.DataFrame, allow: Sequence[str] = 
 def recipe(config: Config) -> str:
     """Return a digest of the code and the schema by which collections are judged."""
     files = [*ROOT.glob("preprocess/*.py"), *ROOT.glob("preprocess/*.j2"), *ROOT.glob("preprocess/tfdv/*"),
-             *ROOT.glob("pipeline/*.py"), *ROOT.glob("pipeline/validate/*.py")]  # fmt: skip
+             *ROOT.glob("pipeline/**/*.py")]  # fmt: skip
     own = config.validation.schema_file
     files += [own] if own else []
     return digest([file.read_text(encoding="utf-8") for file in sorted(files) if file.is_file()])

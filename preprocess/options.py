@@ -1,20 +1,40 @@
 """Options of the command line that several verbs share, or that take more than a word to read."""
 
+import functools
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from preprocess.common.cli import as_json, say, verb
+
 if TYPE_CHECKING:
+    from preprocess.common.config import Config
+    from preprocess.gate import Verdict
     from preprocess.plan import Part
 
 scheduler = click.option("--scheduler", metavar="ADDRESS", help="A dask scheduler to use, e.g. tcp://host:8786.")
 rehash = click.option("--rehash", is_flag=True, help="Read every picture again, also those of unchanged size and time.")
-allow = click.option("--allow", multiple=True, metavar="KIND", help="Go on in spite of this kind of error; repeatable.")
-quiet = click.option("--quiet", is_flag=True, help="Print errors and the counts only.")
-install = click.option(
-    "--install", is_flag=True, help="Make the environment of TensorFlow Data Validation if it is missing."
-)
+
+
+def gate(decide: Callable[..., "Verdict"]) -> Callable[..., Any]:
+    """Make a verb of `decide`, which takes settings, the kinds that are allowed, and whether to install TFDV: its
+    verdict is printed, and leaves with status 2 where errors stop what comes next."""
+
+    @click.option("--allow", multiple=True, metavar="KIND", help="Go on in spite of this kind of error; repeatable.")
+    @click.option(
+        "--install", is_flag=True, help="Make the environment of TensorFlow Data Validation if it is missing."
+    )
+    @click.option("--quiet", is_flag=True, help="Print errors and the counts only.")
+    @as_json
+    @functools.wraps(decide)
+    def judged(config: "Config", allow: tuple[str, ...], install: bool, quiet: bool, machine: bool) -> None:
+        verdict = decide(config, allow, install)
+        say(verdict.summary, machine, verdict.text(quiet))
+        verdict.check()
+
+    return verb(judged)
 
 
 def as_part(context: click.Context, option: click.Parameter, text: str | None) -> "Part | None":

@@ -46,12 +46,13 @@ def page(
 
 
 def shown(findings: Sequence[Finding], rows: pl.DataFrame, jpeg: Jpeg | None) -> list[list[dict[str, Any]]]:
-    """Return the first rows of each finding, in those of COLUMNS of which something is known, with their pictures."""
+    """Return the first rows of each finding in its order, with those of COLUMNS that are known and their pictures."""
     known = rows.select(name for name in COLUMNS if name in rows.columns)
     left = MOST_PICTURES
     found = []
     for finding in findings:
-        lines = known.filter(pl.col("row").is_in(finding.rows[:SHOWN])).to_dicts()
+        first = pl.DataFrame({"row": finding.rows[:SHOWN]}, {"row": rows.schema["row"]})
+        lines = first.join(known, on="row", maintain_order="left").to_dicts()
         for line in lines:
             data = jpeg(line["row"]) if jpeg and left else None
             left -= data is not None

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
+from preprocess.anomalies import FEW
 from preprocess.findings import Finding, Severity
 from preprocess.spelling import respelt, slips
 from preprocess.years import years
@@ -57,7 +58,7 @@ def impossible_dates(listed: pl.DataFrame) -> list[Finding]:
     found = []
     if len(nobodys):
         found.append(Finding(
-            "impossible-date", Severity.WARNING,
+            "impossible-date", Severity.ERROR if len(nobodys) >= FEW * len(listed) else Severity.WARNING,
             f"dates before {FIRST_YEAR}, after {this_year} or running backwards: {len(nobodys)}; "
             + examples(nobodys["date"]),
             "correct the dates; they are used for hard pairs of one period only", rows_of(nobodys),
@@ -129,7 +130,7 @@ def single_paintings(listed: pl.DataFrame) -> list[Finding]:
         Finding(
             "single-painting", Severity.NOTE,
             f"artists with one painting, which makes no pair of one artist: {len(single)} of {artists}",
-            "nothing: they serve as strangers in training", rows_of(single),
+            "they serve as strangers in training", rows_of(single),
             {"artists": len(single), "of": artists},
         )
     ]  # fmt: skip

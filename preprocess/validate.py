@@ -14,6 +14,7 @@ from preprocess.common.places import Place
 from preprocess.environment import Unavailable, make_environment, python, run_tfdv
 from preprocess.findings import Finding, Severity
 from preprocess.parsed import features, with_years
+from preprocess.skew import skewed
 from preprocess.table_checks import check_table
 
 FEWEST_TO_COMPARE = 100
@@ -51,10 +52,15 @@ def judge_table(config: Config, manifest: pl.DataFrame, install: bool = False) -
     """Return what the manifest is found to be; with `install`, TFDV's environment is made first where it is missing."""
     rows = manifest.drop("side").with_row_index("row").filter(~pl.col("removed"))
     judged = ask_tfdv(config, rows, "table" if config.source.kind in ("csv", "gallery") else "folders", install)
-    own = check_table(manifest)
-    known = {finding.kind for finding in own}
-    more = [finding for finding in judged.findings if finding.kind not in known]
-    return judged._replace(findings=own + more)
+    return judged._replace(findings=told_once(check_table(manifest), judged.findings))
+
+
+def told_once(own: list[Finding], theirs: list[Finding]) -> list[Finding]:
+    """Return our own findings and TFDV's, but of one kind ours, and about the same rows the one that is an error."""
+    graver = {finding.rows for finding in theirs if finding.severity == Severity.ERROR and finding.rows}
+    kept = [finding for finding in own if finding.severity == Severity.ERROR or finding.rows not in graver]
+    known = {finding.kind for finding in kept}
+    return [*kept, *(finding for finding in theirs if finding.kind not in known)]
 
 
 def ask_tfdv(config: Config, rows: pl.DataFrame, stage: str, install: bool = False) -> Judged:
@@ -72,9 +78,9 @@ def ask_tfdv(config: Config, rows: pl.DataFrame, stage: str, install: bool = Fal
         answer = run_tfdv(executable, table, stage, config.validation.schema_file, memory.before(known_as))
     except Unavailable as error:
         note = Finding("tfdv-skipped", Severity.NOTE, f"TensorFlow Data Validation was skipped: {error}",
-                       "nothing: the project's own checks were made all the same", (), {})  # fmt: skip
+                       "the project's own checks were made all the same", (), {})  # fmt: skip
         return Judged([note], {"version": None, "drift": [], "skew": []}, lambda: None)
-    found = [*anomalies.findings(answer, rows), *anomalies.skewed(answer, rows), *small]
+    found = [*anomalies.findings(answer, rows), *skewed(answer, rows), *small]
     measured = {name: answer[name] for name in ("version", "drift", "skew")}
     seconds = round(time.monotonic() - started, 1)
     return Judged(found, measured | {"seconds": seconds}, lambda: memory.accept(known_as, answer["statistics"]))
@@ -93,6 +99,6 @@ def with_sides_to_compare(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[Findin
     few = ", ".join(f"{side} ({count})" for side, count in small.iter_rows())
     note = Finding(
         "small-side", Severity.NOTE, f"too few pictures to compare what they are like with the training side: {few}",
-        f"nothing: fewer than {FEWEST_TO_COMPARE} differ by chance", (), dict(small.iter_rows()),
+        f"fewer than {FEWEST_TO_COMPARE} differ by chance", (), dict(small.iter_rows()),
     )  # fmt: skip
     return rows.with_columns(kept), [note]

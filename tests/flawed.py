@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 from PIL import Image, ImageOps
 
-from pipeline.split import DUPLICATE, make_split
+from pipeline.split import make_split
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.findings import Finding
@@ -83,8 +83,8 @@ class Flawed:
 
     @cached_property
     def split(self) -> pl.DataFrame:
-        """The split as it is made, but for the copies, which are on no side."""
-        return put(make_split(self.store, self.config), DUPLICATE, COPIES)
+        """The split as it is made, which leaves out the copies."""
+        return make_split(self.store, self.config)
 
     def rows(self, *keys: str) -> tuple[int, ...]:
         """Return the row numbers of pictures, ascending."""

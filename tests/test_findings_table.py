@@ -56,8 +56,11 @@ def test_impossible_dates_are_named() -> None:
     dates = ["1880", "9999", "187.0", "1885-1880", "500 BC", None, "", "c.1880"]
     finding = only(check_table(manifest(*(("A", date) for date in dates))), "impossible-date")
     assert finding.rows == (1, 2, 3, 4)
-    assert finding.severity == Severity.WARNING
+    assert finding.severity == Severity.ERROR
     assert "'9999'" in finding.what
+    few = only(check_table(manifest(*(("A", date) for date in [*dates, *["1880"] * 500]))), "impossible-date")
+    assert few.rows == finding.rows
+    assert few.severity == Severity.WARNING
 
 
 def test_dates_far_from_an_artists_others_are_named() -> None:

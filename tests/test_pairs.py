@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 from sklearn.metrics import roc_auc_score
 
 from pipeline.lottery import TICKETS, capped, draw_two, tickets_of
-from pipeline.split import TRAIN, make_split
+from pipeline.split import TRAIN, divided
 from pipeline.streams import Pairs, Sets, rows_by_label
 from preprocess.common.config import Config
 from preprocess.common.errors import ConfigError, SplitError
@@ -185,7 +185,7 @@ def test_near_duplicates_never_meet(tmp_path: Path) -> None:
         pl.lit("stored").alias("status"), *(pl.lit(None, pl.String).alias(name) for name in ("style", "side"))
     )  # fmt: skip
     rows.write_parquet(tmp_path / "rows.parquet")
-    split = make_split(Store(tmp_path, {"inputs": {"hashes_meaningful": True}}), Config())
+    split = divided(Store(tmp_path, {"inputs": {"hashes_meaningful": True}}), Config(), [])
     side = split.filter(pl.col("side") == TRAIN)
     artists = rows_by_label(side["row"].to_numpy(), side["label"].to_numpy())
     (left, right), _ = seen(Pairs(artists, len(side) // 4 * 2, 0), 400)

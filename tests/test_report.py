@@ -105,7 +105,7 @@ def pretend_evaluated(run: Run, config: Config) -> None:
     for side in ("test_seen", "test_unseen"):
         pairs = side_pairs(run, side, 1000)
         scores = np.where(pairs.same, 1.4, -0.6) + rng.normal(size=len(pairs.same))
-        sides[side] = measure(run, side, pairs, scores, calibration, config)
+        sides[side] = measure(run, side, pairs, scores, rng.normal(size=len(pairs.same)), calibration, config)
         tables.append(table(side, pairs, scores, calibration))
     pl.concat(tables).write_parquet(run.path / "pairs.parquet")
     write_json(run.path / "calibration.json", calibration.as_json())
@@ -148,6 +148,21 @@ def test_loads_nothing_from_elsewhere(page: Page) -> None:
     assert all(link.startswith("#") for link in page.values("href", "xlink:href", "action"))
     assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?(.)", page.source))
     assert "@import" not in page.source
+
+
+def test_links_to_what_validation_found_once_there_is_such_a_page(run: Run, page: Page) -> None:
+    assert "validation.html" not in page.source
+    found = run.store.path.parent / "validation.html"
+    found.write_text("found")
+    (link,) = [link for link in Page(write_report(run)).values("href") if not link.startswith("#")]
+    assert (run.path / link).resolve() == found.resolve()
+    found.unlink()
+
+
+def test_says_what_file_properties_alone_reach(run: Run, page: Page) -> None:
+    for found in read_json(run.path / "metrics.json")["sides"].values():
+        auc, alone = (f"{found[name]['value']:.3f}" for name in ("auc", "auc_of_file_properties"))
+        assert re.search(rf"{auc} [0-9.]+ to [0-9.]+ {alone} ", page.text)
 
 
 def test_plots_do_not_share_ids(page: Page) -> None:

@@ -7,9 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -20,8 +18,7 @@ from preprocess.findings import Finding, Severity
 from preprocess.gallery.plan import plan, table
 from preprocess.parsed import features, with_years
 from preprocess.validate import ask_tfdv, judge_table
-
-COUNT = 300
+from tests.tables import COUNT, FAULTS, Fault, manifest, replaced
 
 
 @pytest.fixture(scope="session")
@@ -37,25 +34,6 @@ def tfdv() -> Path:
 def config(tmp_path: Path) -> Config:
     (tmp_path / "config.yaml").write_text("source: {kind: csv, path: pictures}\n")
     return load_config(tmp_path / "config.yaml")
-
-
-def manifest(rows: dict[str, Any], count: int = COUNT) -> pl.DataFrame:
-    """Return a manifest of `count` rows in which nothing is amiss, with columns replaced by `rows`."""
-    rng = np.random.default_rng(0)
-    styles = ["Impressionism", "Ukiyo_e", "ArtNouveau(Modern)", "Naïve Art (Primitivism)"]
-    columns = {
-        "key": [f"{row}.jpg" for row in range(count)], "artist": [f"artist {row % 20}" for row in range(count)],
-        "side": [None] * count, "title": ["a title"] * count, "style": [styles[row % 4] for row in range(count)],
-        "genre": ["portrait"] * count, "date": [f"c.{1800 + row % 60}" for row in range(count)],
-        "place": ["there"] * count, "bytes": rng.lognormal(11, 0.5, count).astype(int), "removed": [False] * count,
-    }  # fmt: skip
-    return pl.DataFrame(columns | rows).cast({"side": pl.String, "style": pl.String, "genre": pl.String})
-
-
-def replaced(column: str, values: dict[int, str]) -> dict[str, Any]:
-    """Return a column of a good manifest with the values of some rows replaced."""
-    good = manifest({})[column].to_list()
-    return {column: [values.get(row, value) for row, value in enumerate(good)]}
 
 
 def found(config: Config, rows: pl.DataFrame, kind: str) -> Finding:
@@ -95,26 +73,14 @@ def test_a_few_unknown_styles_pass(config: Config) -> None:
 
 
 @pytest.mark.usefixtures("tfdv")
-def test_numbers_in_place_of_styles_are_of_the_wrong_type(config: Config) -> None:
-    error = found(config, manifest({"style": ["3"] * COUNT}), "wrong-type")
-    assert error.severity == Severity.ERROR
-    assert error.rows == tuple(range(COUNT))
-
-
-@pytest.mark.usefixtures("tfdv")
-def test_words_in_place_of_dates_are_of_the_wrong_type(config: Config) -> None:
-    error = found(config, manifest(replaced("date", dict.fromkeys(range(40), "spring"))), "wrong-type")
-    assert error.severity == Severity.ERROR
-    assert error.rows == tuple(range(40))
-
-
-@pytest.mark.usefixtures("tfdv")
-def test_an_impossible_date_is_found_with_its_row(config: Config) -> None:
-    rows = manifest(replaced("date", {17: "2999"})).with_row_index("row")
-    finding = next(one for one in ask_tfdv(config, rows, "table").findings if one.kind == "impossible-date")
-    assert finding.rows == (17,)
-    assert finding.severity == Severity.WARNING
-    assert "such as 2999" in finding.what
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_planted_fault_is_found_with_its_rows(config: Config, fault: Fault) -> None:
+    rows = manifest(fault.columns)
+    table = features(with_years(rows.drop("side").with_row_index("row")))
+    said = environment.run_tfdv(environment.python(), table, "table")["anomalies"]
+    assert [(one["feature"], one["kind"]) for one in said] == fault.said
+    finding = found(config, rows, fault.kind)
+    assert (finding.severity, finding.rows) == (fault.severity, fault.rows)
 
 
 @pytest.mark.usefixtures("tfdv")
@@ -216,8 +182,11 @@ def test_a_machine_without_a_compiler_is_told_so_before_anything_starts(
     assert not (tmp_path / "env" / "bin").exists()
 
 
-def test_a_newer_python_on_an_older_system_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("preprocess.environment.sys.version_info", (3, 12, 1))
+@pytest.mark.parametrize("version", [(3, 12, 1), (3, 13, 0)])
+def test_a_newer_python_on_an_older_system_is_told_so(
+    version: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("preprocess.environment.sys.version_info", version)
     monkeypatch.setattr("preprocess.environment.platform.libc_ver", lambda: ("glibc", "2.36"))
     with pytest.raises(Unavailable, match=r"needs glibc 2.39 or newer.*PYTHON=python3.11"):
         environment.check_machine(tmp_path)

@@ -12,11 +12,13 @@ import numpy as np
 import polars as pl
 import pytest
 from safetensors.numpy import load_file
+from sklearn.metrics import roc_auc_score
 
-from pipeline.split import SIDES
+from pipeline.split import SIDES, TRAIN
+from pipeline.validate.shortcuts import shortcut_scorer
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError, SourceError, SplitError, StoreError
-from preprocess.common.files import exclusive, read_json
+from preprocess.common.files import exclusive, read_json, write_parquet
 from tests.tiny import tiny_collection, write_settings
 from train.checkpoint import load_latest, save_checkpoint
 from train.compare import compare
@@ -146,6 +148,13 @@ def test_a_run_of_other_settings_or_another_store_is_refused(run: Run, home: Pat
         make_run(load_config(tmp_path / "config.yaml"), run.path)
 
 
+def test_a_run_of_another_split_is_refused(config: Config, tmp_path: Path) -> None:
+    run = make_run(config, tmp_path / "run")
+    write_parquet(run.path / "split.parquet", run.split.with_columns(side=pl.lit(TRAIN)))
+    with pytest.raises(RunError, match=r"divided the pictures otherwise; move it away to train again"):
+        make_run(config, run.path)
+
+
 def test_a_store_built_from_other_settings_is_refused(home: Path) -> None:
     changed = load_config(home / "config.yaml", ["preprocess.square=pad"])
     with pytest.raises(StoreError, match=r"was built with preprocess\.square = crop, not pad; run 'make store'"):
@@ -207,6 +216,16 @@ def test_figures_are_up_to_date_until_settings_change(learned: Run, config: Conf
     assert "test_unseen" in figures_text(metrics)
     others = config.evaluate.model_copy(update={"bootstrap": 33})
     assert fresh_metrics(learned, config.model_copy(update={"evaluate": others})) is None
+
+
+def test_the_baseline_is_what_file_properties_alone_reach(learned: Run, config: Config) -> None:
+    metrics = fresh_metrics(learned, config)
+    assert metrics is not None
+    assert "by file properties alone" in figures_text(metrics)
+    baseline = shortcut_scorer(learned.store, learned.split, config.split.seed)
+    for side, found in metrics["sides"].items():
+        pairs = side_pairs(learned, side, config.pipeline.evaluation_pairs)
+        assert found["auc_of_file_properties"]["value"] == roc_auc_score(pairs.same, baseline(pairs))
 
 
 def test_evaluation_is_done_again_where_a_result_is_gone(learned: Run, config: Config, tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from pipeline.copies.find import CROPS, THUMB, WHOLE, candidates, find_copies, through
+from pipeline.copies.likeness import likeness
 from pipeline.split import make_split
 from pipeline.validate.balance import balance, effective
-from pipeline.validate.duplicates import CROPS, THUMB, WHOLE, candidates, find_copies, through
+from pipeline.validate.borders import banded
 from pipeline.validate.leakage import leakage
-from pipeline.validate.likeness import likeness
-from pipeline.validate.quality import banded
-from pipeline.validate.shortcuts import pairs_of, shortcut_scores, shortcuts
+from pipeline.validate.shortcuts import pairs_of, shortcut_scorer, shortcuts
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.findings import Severity
@@ -85,6 +85,12 @@ def test_each_pair_is_a_candidate_once_and_no_picture_its_own() -> None:
     assert found.mirrored[[30 in pair for pair in map(tuple, np.stack(found[:2], 1))]].tolist() == [True]
 
 
+@pytest.mark.parametrize("count", [0, 1])
+def test_so_few_pictures_have_no_copies(count: int) -> None:
+    grey = np.stack([textured(seed, THUMB) for seed in range(2)]).mean(axis=3, dtype=np.float32)
+    assert len(candidates(grey[:count]).whole) == 0
+
+
 def test_bands_are_found_along_the_edges_they_are_at() -> None:
     pictures = np.stack([textured(seed, 64) for seed in range(4)])
     pictures[1, :4] = 250
@@ -136,10 +142,10 @@ def test_the_baseline_gives_the_scores_of_which_the_finding_tells(sized: tuple[C
     config, store = sized
     split = make_split(store, config)
     pairs = pairs_of(split, "test_unseen", seed=0)
-    scores = shortcut_scores(store, split, pairs, seed=0)
+    scores = shortcut_scorer(store, split, seed=0)(pairs)
     (finding,) = shortcuts(store, split, seed=0)
     assert roc_auc_score(pairs.same, scores) == finding.figures["auc"]
-    assert np.array_equal(scores, shortcut_scores(store, split, pairs, seed=0))
+    assert np.array_equal(scores, shortcut_scorer(store, split, seed=0)(pairs))
 
 
 def test_the_effective_number_is_that_of_equal_shares() -> None:
@@ -169,6 +175,7 @@ def test_the_known_pair_of_the_real_paintings_is_found(shared_data: Path, tmp_pa
     config = load_config(write_config(tmp_path, source=source, preprocess={"sizes": [64, 128], "rows_per_shard": 256}))
     store = build_store(config, make_manifest(config))
     found = {finding.kind: finding for finding in leakage(store, make_split(store, config))}
+    assert not any(finding.severity == Severity.ERROR for finding in found.values())
     keys = store.rows["key"].gather(list(found["two-artists"].rows)).to_list()
     assert [key.split("/")[0] for key in keys] == ["hiroshige", "utagawa-kunisada"]
     assert all("view-of-tsukuda-with-lady-on-a-balcony" in key for key in keys)

@@ -1,21 +1,28 @@
 """What is found in stores and splits: each planted fault, and nothing grave in the gallery."""
 
+import shutil
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from pipeline.split import DISPUTED, TRAIN, make_split
+from pipeline.copies import copies_of
+from pipeline.copies.find import Copy
+from pipeline.gate import judge_pictures
+from pipeline.split import DISPUTED, DUPLICATE, SIDES, TRAIN, make_split
 from pipeline.validate import check_store_and_split
 from pipeline.validate.drift import drift
 from pipeline.validate.leakage import leakage, leaked_artists
 from pipeline.validate.quality import quality
 from preprocess.build import build_store
 from preprocess.common.config import load_config
+from preprocess.common.errors import SplitError
 from preprocess.findings import Finding, Severity
 from preprocess.gallery.generate import generate
 from preprocess.manifest import make_manifest
-from tests.flawed import BLANKS, SETTINGS, Flawed, by_kind, flawed, put
+from preprocess.store import Store
+from preprocess.validate import Judged
+from tests.flawed import BLANKS, COPIES, SETTINGS, Flawed, by_kind, flawed, put
 from tests.helpers import write_config
 
 PICTURES, ARTISTS = 200, 12
@@ -54,7 +61,8 @@ def test_nothing_grave_is_found_in_the_gallery(gallery: Path, tmp_path: Path) ->
     store = build_store(config, make_manifest(config))
     found = by_kind(check_store_and_split(config, store, make_split(store, config)))
     assert {kind for kind, finding in found.items() if finding.severity == Severity.ERROR} == set()
-    assert {kind for kind, finding in found.items() if finding.severity == Severity.WARNING} == {"corrupt", "blank"}
+    warnings = {kind for kind, finding in found.items() if finding.severity == Severity.WARNING}
+    assert warnings == {"corrupt", "blank", "duplicate-left-out"}
     assert len(found["duplicate-left-out"].rows) == 2
     assert len(found["corrupt"].rows) == 2
 
@@ -77,13 +85,13 @@ def test_a_copy_on_another_side_is_an_error(faulty: Flawed, name: str) -> None:
     assert name in finding.what
 
 
-def test_a_copy_on_the_same_side_is_a_warning_and_one_on_none_a_note(faulty: Flawed) -> None:
+def test_a_copy_is_a_warning_whether_it_is_on_the_same_side_or_on_none(faulty: Flawed) -> None:
     original = faulty.made_of["mirrored.jpg"]
     split = put(faulty.split, faulty.side(original), ["mirrored.jpg"])
     found = by_kind(leakage(faulty.store, split))
     assert found["duplicate-on-one-side"].severity == Severity.WARNING
     assert found["duplicate-on-one-side"].rows == faulty.rows(original, "mirrored.jpg")
-    assert found["duplicate-left-out"].severity == Severity.NOTE
+    assert found["duplicate-left-out"].severity == Severity.WARNING
     left_out = [key for name in ("copy.jpg", "cropped.jpg") for key in (name, faulty.made_of[name])]
     assert set(found["duplicate-left-out"].rows) >= set(faulty.rows(*left_out))
     assert "duplicate-across-sides" not in found
@@ -101,9 +109,64 @@ def test_one_picture_under_two_artists_is_an_error_unless_the_split_keeps_it_out
     assert used["two-artists-used"].rows == faulty.rows(*both)
 
 
-def test_the_split_itself_keeps_the_stolen_picture_out(faulty: Flawed) -> None:
-    split = make_split(faulty.store, faulty.config)
-    assert "two-artists" in by_kind(leakage(faulty.store, split))
+def test_the_split_leaves_copies_out_and_a_picture_under_two_artists_under_both(faulty: Flawed) -> None:
+    copies = [name for name in COPIES if name != "stolen.jpg"]
+    assert {faulty.side(name) for name in copies} == {DUPLICATE}
+    assert {faulty.side(faulty.made_of[name]) for name in copies} <= set(SIDES)
+    assert {faulty.side("stolen.jpg"), faulty.side(faulty.made_of["stolen.jpg"])} == {DISPUTED}
+    found = by_kind(leakage(faulty.store, faulty.split))
+    assert not any(finding.severity == Severity.ERROR for finding in found.values())
+    assert found["two-artists"].rows == faulty.rows("stolen.jpg", faulty.made_of["stolen.jpg"])
+    assert set(found["duplicate-left-out"].rows) >= set(
+        faulty.rows(*copies, *(faulty.made_of[name] for name in copies))
+    )
+
+
+@pytest.mark.parametrize(
+    ("meaningful", "severity"), [(True, Severity.WARNING), (False, Severity.NOTE)], ids=["small", "alike by nature"]
+)
+def test_where_copies_cannot_be_told_none_are_sought_and_that_is_said(
+    faulty: Flawed, meaningful: bool, severity: Severity
+) -> None:
+    sizes = [64] if meaningful else [64, 128]
+    inputs = faulty.store.seal["inputs"] | {"sizes": sizes, "hashes_meaningful": meaningful}
+    store = Store(faulty.store.path, faulty.store.seal | {"inputs": inputs})
+    (finding,) = leakage(store, faulty.split)
+    assert (finding.kind, finding.severity) == ("copies-not-sought", severity)
+    assert copies_of(store) == []
+
+
+def test_copies_are_looked_for_once_and_again_for_another_store(
+    faulty: Flawed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / faulty.store.fingerprint, faulty.store.seal)
+    shutil.copytree(faulty.store.path, store.path)
+    first = copies_of(store)
+    monkeypatch.setattr("pipeline.copies.find_copies", lambda store, rows: [])
+    assert copies_of(store) == first != []
+    other = Store(tmp_path / "other", store.seal)
+    shutil.copytree(faulty.store.path, other.path)
+    assert copies_of(other) == []
+
+
+def test_where_nothing_is_stored_there_are_no_copies_and_no_split(faulty: Flawed, tmp_path: Path) -> None:
+    store = Store(tmp_path / "none", faulty.store.seal)
+    shutil.copytree(faulty.store.path, store.path)
+    faulty.store.rows.with_columns(status=pl.lit("quarantined")).write_parquet(store.path / "rows.parquet")
+    with pytest.raises(SplitError, match="add pictures"):
+        make_split(store, faulty.config)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null"])
+def test_a_damaged_list_of_copies_is_made_again(
+    faulty: Flawed, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    (tmp_path / "copies.json").write_text(text)
+    monkeypatch.setattr("pipeline.copies.find_copies", lambda store, rows: [Copy(0, 1, 0.9, True)])
+    store = Store(tmp_path / faulty.store.fingerprint, faulty.store.seal)
+    shutil.copytree(faulty.store.path, store.path)
+    assert copies_of(store) == [Copy(0, 1, 0.9, True)]
+    assert copies_of(store) == [Copy(0, 1, 0.9, True)]
 
 
 def test_an_unseen_artist_on_another_side_is_an_error(faulty: Flawed) -> None:
@@ -128,12 +191,25 @@ def test_drifted_sizes_are_found(faulty: Flawed) -> None:
     before = {finding.kind for finding in drift(faulty.store, faulty.split) if finding.severity == Severity.WARNING}
     assert before == set()
     usual = put(faulty.split, TRAIN, faulty.split.filter(pl.col("side") == "test_seen")["key"])
-    found = by_kind(drift(faulty.store, put(usual, "test_seen", faulty.shrunk)))
-    for kind in ("drifted-width", "drifted-height"):
-        assert found[kind].severity == Severity.WARNING
-        assert found[kind].figures["side"] == "test_seen"
-        assert set(found[kind].rows) <= set(faulty.rows(*faulty.shrunk))
-        assert len(found[kind].rows) > 0.8 * len(faulty.shrunk)
+    shrunk = put(usual, "test_seen", faulty.shrunk)
+    found = {finding.figures["feature"]: finding for finding in drift(faulty.store, shrunk)}
+    for feature in ("width", "height"):
+        assert found[feature].severity == Severity.WARNING
+        assert found[feature].figures["side"] == "test_seen"
+        assert set(found[feature].rows) <= set(faulty.rows(*faulty.shrunk))
+        assert len(found[feature].rows) > 0.8 * len(faulty.shrunk)
+
+
+def test_what_tfdv_has_compared_is_not_compared_again(faulty: Flawed, monkeypatch: pytest.MonkeyPatch) -> None:
+    skew = {"version": "1", "drift": [], "skew": [{"side": "test_seen", "feature": "log2_width"}]}
+    monkeypatch.setattr("pipeline.gate.ask_tfdv", lambda *arguments: Judged([], skew, lambda: None))
+    split = put(faulty.split, TRAIN, faulty.split.filter(pl.col("side") == "test_seen")["key"])
+    split = put(split, "test_seen", faulty.shrunk)
+    rows = faulty.store.rows.with_columns(side=split["side"])
+    judged = judge_pictures(faulty.config, faulty.store, split, rows, install=False)
+    told = {str(one.figures["feature"]) for one in judged.findings if one.kind == "skew"}
+    assert told == {str(one.figures["feature"]) for one in drift(faulty.store, split)} - {"width"}
+    assert "height" in told
 
 
 def test_an_artist_of_blank_pictures_only_is_an_error(seen: dict[str, Finding], faulty: Flawed) -> None:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pipeline.reader import Reader
 from pipeline.split import TEST, can_pair, side_rows
 from pipeline.streams import PairList
+from pipeline.validate.shortcuts import shortcut_scorer
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, read_json, write_json, write_parquet
@@ -29,6 +30,7 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         network = load_network(run)
         reader = Reader(run.store, run.settings.size)
         calibration = calibrated(Validation(run, reader, config.pipeline.evaluation_pairs), network)
+        baseline = shortcut_scorer(run.store, run.split, run.pins["settings"]["split"]["seed"])
         sides, tables = {}, []
         for side in TEST:
             if can_pair(run.split, side):
@@ -36,7 +38,7 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
                 pairs = side_pairs(run, side, config.pipeline.evaluation_pairs)
                 embeddings = embed_rows(network, reader, rows, f"embed {side}")
                 scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
-                sides[side] = measure(run, side, pairs, scores, calibration, config)
+                sides[side] = measure(run, side, pairs, scores, baseline(pairs), calibration, config)
                 tables.append(table(side, pairs, scores, calibration))
         write_parquet(run.path / "pairs.parquet", pl.concat(tables))
         write_json(run.path / "calibration.json", calibration.as_json())
@@ -63,9 +65,13 @@ def side_weights(pairs: PairList) -> NDArray[np.float64]:
 
 
 def measure(
-    run: Run, side: str, pairs: PairList, scores: NDArray[np.float64], calibration: Calibration, config: Config
-) -> dict[str, Any]:
-    """Return the figures of one side, each with value, low and high, and the counts they rest on."""
+    run: Run, side: str, pairs: PairList, scores: NDArray[np.float64], baseline: NDArray[np.float64],
+    calibration: Calibration, config: Config,
+) -> dict[str, Any]:  # fmt: skip
+    """Return the figures of one side, each with value, low and high, and the counts they rest on.
+
+    `scores` [m] are the network's, `baseline` [m] those of file properties alone.
+    """
     # Of ranks, which a calibration with a negative slope would turn round; and of verdicts.
     ranked: dict[str, Figure] = {"auc": auc, "equal_error_rate": equal_error_rate}
     judged = rates(calibration.threshold)
@@ -73,6 +79,7 @@ def measure(
     how = clusters, config.evaluate.bootstrap, config.evaluate.confidence
     found = intervals(ranked, pairs.same, scores, *how)
     found |= intervals(judged, pairs.same, calibration.probability(scores), *how)
+    found["auc_of_file_properties"] = intervals({"auc": auc}, pairs.same, baseline, *how)["auc"]
     rows, labels = side_rows(run.split, side)
     counts = {
         "same_pairs": int(pairs.same.sum()), "different_pairs": int((~pairs.same).sum()), "paintings": len(rows),

@@ -6,6 +6,8 @@ from preprocess.common.config import Config
 from preprocess.common.files import digest, read_json
 from train.run import Run
 
+FORMAT = 2
+"""Of metrics.json; what is kept in another is measured again."""
 RESULTS = ("calibration.json", "pairs.parquet", "metrics.json")
 
 
@@ -16,7 +18,7 @@ def evaluation_settings(config: Config) -> dict[str, Any]:
 
 def evaluation_inputs(run: Run, config: Config) -> str:
     """Return a digest of all that the figures of a finished run depend on."""
-    return digest([evaluation_settings(config), read_json(run.path / "finished.json")])
+    return digest([FORMAT, evaluation_settings(config), read_json(run.path / "finished.json")])
 
 
 def fresh_metrics(run: Run, config: Config) -> dict[str, Any] | None:
@@ -37,6 +39,10 @@ def figures_text(metrics: dict[str, Any]) -> str:
         ]
         count = found["same_pairs"] + found["different_pairs"]
         lines.append(f"{side:<14}" + "".join(f"{cell:>24}" for cell in cells) + f"{count:>9}")
+    for side, found in metrics["sides"].items():
+        alone = found["auc_of_file_properties"]
+        lines.append(f"{side:<18} AUC {alone['value']:.4f} [{alone['low']:.3f}, {alone['high']:.3f}] "
+                     "by file properties alone")  # fmt: skip
     for side, found in metrics["validation"].items():
         lines.append(f"{side:<18} AUC {found['value']:.4f} [{found['low']:.3f}, {found['high']:.3f}]")
     lines.append(f"brackets: {100 * metrics['confidence']:.0f} % intervals over artists (unseen) or paintings (seen)")

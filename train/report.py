@@ -2,6 +2,7 @@
 
 import base64
 import io
+import os
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from pipeline.reader import Reader
 from pipeline.split import summary
 from preprocess.common.config import Preprocess
 from preprocess.common.errors import RunError
-from preprocess.common.files import digest, exclusive, read_json, write_text
+from preprocess.common.files import digest, exclusive, exists, read_json, write_text
+from preprocess.gate import PAGE
 from preprocess.store import QUARANTINED
 from train import plots
 from train.calibrate import load_calibration
@@ -39,7 +41,8 @@ def write_report(run: Run) -> Path:
             metrics = read_json(run.path / "metrics.json")
         except FileNotFoundError:
             raise RunError(f"{run.path} has not been evaluated; run 'make evaluate'") from None
-        inputs = digest([metrics, *((HERE / name).read_text(encoding="utf-8") for name in MADE_FROM)])
+        judged = validation_page(run)
+        inputs = digest([metrics, judged, *((HERE / name).read_text(encoding="utf-8") for name in MADE_FROM)])
         if not (path.exists() and f'<meta name="inputs" content="{inputs}">' in path.read_text(encoding="utf-8")):
             environment = Environment(
                 loader=FileSystemLoader(HERE),
@@ -49,8 +52,17 @@ def write_report(run: Run) -> Path:
                 lstrip_blocks=True,
             )
             environment.filters["percent"] = percent
-            write_text(path, environment.get_template(TEMPLATE).render(context(run, metrics), inputs=inputs))
+            shown = context(run, metrics) | {"inputs": inputs, "judged": judged}
+            write_text(path, environment.get_template(TEMPLATE).render(shown))
     return path
+
+
+def validation_page(run: Run) -> str | None:
+    """Return where validation.html of the run's collection is, seen from the report; None where nothing was judged."""
+    page = run.store.path.parent / PAGE
+    if not exists(page):
+        return None
+    return Path(os.path.relpath(page, run.path)).as_posix() if isinstance(page, Path) else str(page)
 
 
 def context(run: Run, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -111,12 +111,12 @@ def open_run(path: Path) -> Run:
 def make_run(config: Config, path: Path | None) -> Run:
     """Open the run of the current store and settings, creating it if need be; `path` overrides its place.
 
-    Raises RunError where `path` belongs to another store or other settings.
+    Raises RunError where `path` belongs to another store, other settings or another split.
     """
     store = store_of(config)
     path = path or run_path(config, store)
+    split = make_split(store, config)
     if not (path / "run.json").exists():
-        split = make_split(store, config)
         path.mkdir(parents=True, exist_ok=True)
         write_parquet(path / "split.parquet", split)
         versions = {name: version(name) for name in PINNED_VERSIONS}
@@ -139,6 +139,9 @@ def make_run(config: Config, path: Path | None) -> Run:
             if trained != value:
                 raise RunError(f"{path} was trained with {section}.{key} = {trained!r}, not {value!r}; "
                                "name another folder with --run")  # fmt: skip
+    if not run.split.equals(split):
+        raise RunError(f"{path} was begun by another version of this program, which divided the pictures otherwise; "
+                       "move it away to train again, or name another folder with --run")  # fmt: skip
     return run
 
 

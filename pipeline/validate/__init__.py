@@ -1,5 +1,7 @@
 """What TensorFlow Data Validation cannot see: whether pictures and sides are fit to train on and to measure by."""
 
+from collections.abc import Collection
+
 import polars as pl
 
 from preprocess.common.config import Config
@@ -7,9 +9,12 @@ from preprocess.findings import Finding
 from preprocess.store import Store
 
 
-def check_store_and_split(config: Config, store: Store, split: pl.DataFrame) -> list[Finding]:
+def check_store_and_split(
+    config: Config, store: Store, split: pl.DataFrame, compared: Collection[tuple[str, str]] = ()
+) -> list[Finding]:
     """Return what was found in a store and a split of it (see make_split), the gravest kinds of check first.
 
+    `compared` are the sides, and columns of the store's rows, that TFDV has compared with the training side.
     About 14 kB of memory a picture. Raises StoreError where a picture cannot be read.
     """
     from pipeline.validate.balance import balance
@@ -19,6 +24,6 @@ def check_store_and_split(config: Config, store: Store, split: pl.DataFrame) -> 
     from pipeline.validate.shortcuts import shortcuts
 
     return [
-        *leakage(store, split), *quality(store, config.train.size), *drift(store, split),
+        *leakage(store, split), *quality(store, config.train.size), *drift(store, split, compared),
         *shortcuts(store, split, config.split.seed), *balance(split),
     ]  # fmt: skip

@@ -24,7 +24,7 @@ def balance(split: pl.DataFrame) -> list[Finding]:
     sides = [line for line in summary(split) if line["same_pairs"]]
     pairs = ", ".join(f"{line['side']} {line['same_pairs']:,}" for line in sides)
     note = Finding(
-        "pairs-per-side", Severity.NOTE, f"pairs of one artist: {pairs}", "nothing", (),
+        "pairs-per-side", Severity.NOTE, f"pairs of one artist: {pairs}", "", (),
         {f"{name} of {line['side']}": line[name] for line in sides for name in ("paintings", "artists", "same_pairs")},
     )  # fmt: skip
     if not len(counts):
@@ -36,7 +36,7 @@ def balance(split: pl.DataFrame) -> list[Finding]:
         Finding(
             "paintings-per-artist", Severity.NOTE,
             f"training has {len(counts)} artists of {counts.min()} to {counts.max()} paintings, median "
-            f"{np.median(counts):g}; drawn as if they were so many alike, by pipeline.artists: {drawn}",
+            f"{np.median(counts):g}; effective number of artists, by pipeline.artists: {drawn}",
             "choose pipeline.artists: uniform shows rare artists as often as prolific ones", (),
             {"artists": len(counts), "fewest": int(counts.min()), "median": float(np.median(counts)),
              "most": int(counts.max()), **{f"effective {policy}": number for policy, number in policies.items()}},

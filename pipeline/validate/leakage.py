@@ -1,11 +1,12 @@
 """What would make figures wrong: a painting, or an artist that should be unseen, on two sides."""
 
-import numpy as np
 import polars as pl
 from scipy.cluster.hierarchy import DisjointSet
 
-from pipeline.split import DISPUTED, DUPLICATE, QUARANTINED, SIDES, TEST, VALIDATION
-from pipeline.validate.duplicates import Copy, find_copies
+from pipeline.copies import comparable, copies_of
+from pipeline.copies.find import Copy
+from pipeline.copies.likeness import PROOF
+from pipeline.split import DISPUTED, DUPLICATE, SIDES, TEST, VALIDATION
 from preprocess.findings import Finding, Severity
 from preprocess.spelling import plain
 from preprocess.store import Store
@@ -14,14 +15,21 @@ UNSEEN = (VALIDATION[1], TEST[1])
 
 
 def leakage(store: Store, split: pl.DataFrame) -> list[Finding]:
-    """Return what is on two sides, or twice on one. Pictures are compared where the source's hashes mean anything."""
-    found = leaked_artists(split)
+    """Return what is on two sides, or twice on one, and what the split has put right."""
+    if not comparable(store):
+        return [*leaked_artists(split), not_compared(store)]
+    copies = copies_of(store)
+    return [*leaked_artists(split), *copied(copies, split), *false_duplicates(split, copies)]
+
+
+def not_compared(store: Store) -> Finding:
+    """Return the finding that copies were not looked for, and why."""
     if not store.hashes_meaningful:
-        return found
-    stored = split.filter(pl.col("side") != QUARANTINED)["row"].to_numpy().astype(np.int64)
-    copies = find_copies(store, stored)
-    found += copied(copies, split)
-    return found + false_duplicates(store, split, copies)
+        what = "copies were not looked for: pictures of this source are alike by nature"
+        return Finding("copies-not-sought", Severity.NOTE, what, "", (), {})
+    what = f"only equal hashes were looked for, no copies: {store.sizes[-1]} pixels say too little to confirm them"
+    remedy = f"add {PROOF} or more to preprocess.sizes"
+    return Finding("copies-not-sought", Severity.WARNING, what, remedy, (), {"pixels": store.sizes[-1]})
 
 
 def leaked_artists(split: pl.DataFrame) -> list[Finding]:
@@ -45,7 +53,7 @@ def leaked_artists(split: pl.DataFrame) -> list[Finding]:
     return [
         Finding(
             "leaked-artist", Severity.ERROR,
-            f"artists who should be unseen but are on another side as well: {len(main)}; {some(artists)}",
+            f"artists who should be unseen but are on another side as well: {len(main)}, such as {artists[0]!r}",
             "give the artist one name in the table, or make the split anew", rows_of(astray),
             {"artists": len(main), "pictures": len(astray)},
         )
@@ -53,7 +61,7 @@ def leaked_artists(split: pl.DataFrame) -> list[Finding]:
 
 
 def copied(copies: list[Copy], split: pl.DataFrame) -> list[Finding]:
-    """Return what is wrong, or was put right by the split, with groups of pictures that show one painting."""
+    """Return what is wrong with groups of pictures that show one painting, and what the split has done with them."""
     side, artist, key = (split[name].to_list() for name in ("side", "artist", "key"))
     cases: dict[str, list[set[int]]] = {}
     for group in groups_of(copies):
@@ -70,34 +78,33 @@ def copied(copies: list[Copy], split: pl.DataFrame) -> list[Finding]:
     found = []
     for kind, (severity, what, remedy) in COPIED.items():
         if groups := cases.get(kind):
-            rows = tuple(sorted(row for group in groups for row in group))
-            pairs = [" and ".join(f"{key[row]} ({artist[row]})" for row in sorted(group)[:2]) for group in groups]
+            rows = tuple(row for group in groups for row in sorted(group))
+            pair = [f"{key[row]} by {artist[row]}" for row in sorted(groups[0])[:2]]
             reflected = len(mirrored.intersection(rows))
             figures = {"paintings": len(groups), "pictures": len(rows), "mirrored": reflected}
-            what = f"paintings {what}: {len(groups)}; {some(pairs)}"
+            what = f"paintings {what}: {len(groups)}, such as {' and '.join(pair)}"
             found.append(Finding(kind, severity, what, remedy, rows, {**figures}))
     return found
 
 
 COPIED = {
     "duplicate-across-sides": (
-        Severity.ERROR, "on two sides, as copies, other scans or crops",
-        "remove the copies from the table, or raise split.near_duplicate_bits",
+        Severity.ERROR, "on two sides, as copies, other scans or crops", "remove the copies from the table",
     ),
     "two-artists-used": (
-        Severity.ERROR, "under two artists, and on a side",
-        "find out whose they are and remove the other row, or raise split.near_duplicate_bits",
+        Severity.ERROR, "under two artists, and on a side", "find out whose they are and remove the other row",
     ),
     "two-artists": (
-        Severity.WARNING, "under two artists, which the split keeps out",
+        Severity.WARNING, "under two artists, which the split leaves out under both",
         "find out whose they are and remove the other row",
     ),
     "duplicate-on-one-side": (
         Severity.WARNING, "more than once on one side, where they count as pairs of two",
-        "remove the copies from the table, or raise split.near_duplicate_bits",
+        "remove the copies from the table",
     ),
     "duplicate-left-out": (
-        Severity.NOTE, "there more than once, of which the split keeps one", "nothing, or remove the copies",
+        Severity.WARNING, "there more than once, as copies, other scans or crops, of which the split uses one each",
+        "remove the copies from the table, or leave it",
     ),
 }  # fmt: skip
 """Severity, what is said and what to do, of each kind of case."""
@@ -111,7 +118,7 @@ def groups_of(copies: list[Copy]) -> list[set[int]]:
     return linked.subsets()
 
 
-def false_duplicates(store: Store, split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
+def false_duplicates(split: pl.DataFrame, copies: list[Copy]) -> list[Finding]:
     """Return the finding about pictures that the split leaves out for their hashes, though they are nobody's copy."""
     linked = {row for copy in copies for row in copy[:2]}
     left_out = split.filter(pl.col("side").is_in([DUPLICATE, DISPUTED]), ~pl.col("row").is_in(list(linked)))
@@ -121,7 +128,7 @@ def false_duplicates(store: Store, split: pl.DataFrame, copies: list[Copy]) -> l
         Finding(
             "false-duplicate", Severity.NOTE,
             f"pictures left out because another, of something else, has nearly the same hash: {len(left_out)}",
-            "nothing, or lower split.near_duplicate_bits; blank pictures are always so", rows_of(left_out),
+            "lower split.near_duplicate_bits, or leave it; blank pictures are always so", rows_of(left_out),
             {"pictures": len(left_out)},
         )
     ]  # fmt: skip
@@ -130,8 +137,3 @@ def false_duplicates(store: Store, split: pl.DataFrame, copies: list[Copy]) -> l
 def rows_of(table: pl.DataFrame) -> tuple[int, ...]:
     """Return the row numbers of what is left of a table."""
     return tuple(table["row"].to_list())
-
-
-def some(texts: list[str], most: int = 3) -> str:
-    """Return the first few texts."""
-    return "; ".join(texts[:most]) + ("; ..." if len(texts) > most else "")

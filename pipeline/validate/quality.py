@@ -3,13 +3,10 @@
 from collections import Counter
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from pipeline.reader import Reader
+from pipeline.validate.borders import bordered
 from preprocess.findings import Finding, Severity
-from preprocess.images import PAD_COLOUR
 from preprocess.store import QUARANTINED, STORED, Store
 
 BLANK, FAINT = 2.0, 8.0
@@ -18,11 +15,13 @@ LONG = 3.0
 """Longer side through shorter side, above which a picture counts as extreme."""
 COLOURLESS = 3.0
 """Mean distance of the channels, of 255, below which a picture is grey; JPEG leaves 1 or 2."""
+SQUARED = {
+    "crop": "the crop leaves less than a third of them", "pad": "grey takes more than two thirds of their squares",
+    "stretch": "they are pressed into squares",
+}  # fmt: skip
+"""What becomes of such a picture, by preprocess.square."""
 RARE_GREY = 0.5
 """Share of grey pictures from which they are the rule (drawings, prints, digits) and no finding."""
-BAND, LINE, SAME = 0.03, 4.0, 12.0
-"""A border takes this share of a side; its lines vary by no more than LINE within, and SAME between them, of 255."""
-BORDER_AT, BLOCK = 64, 1024
 FORMATS = {
     "jpg": "JPEG", "jpeg": "JPEG", "jpe": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "tif": "TIFF",
     "tiff": "TIFF", "bmp": "BMP", "jp2": "JPEG2000", "j2k": "JPEG2000", "avif": "AVIF",
@@ -44,12 +43,16 @@ class Case(NamedTuple):
 def quality(store: Store, size: int) -> list[Finding]:
     """Return the findings about single pictures; `size` is that of training, in pixels."""
     stored = store.rows.filter(pl.col("status") == STORED)
-    found = [] if stored.is_empty() else [finding for case in cases(stored, size) for finding in told(case, stored)]
+    found = (
+        []
+        if stored.is_empty()
+        else [finding for case in cases(stored, size, store.square) for finding in told(case, stored)]
+    )
     return [*corrupt(store.rows), *blank_artists(stored), *found, *bordered(store, stored["row"].to_numpy())]
 
 
-def cases(stored: pl.DataFrame, size: int) -> list[Case]:
-    """Return what is looked for in the columns of the stored rows."""
+def cases(stored: pl.DataFrame, size: int, square: str) -> list[Case]:
+    """Return what is looked for in the columns of the stored rows; `square` is how they were made square."""
     ending = pl.col("key").str.extract(r"\.([^./]+)$").str.to_lowercase()
     named = ending.replace_strict(FORMATS, default=None)
     short, long = pl.min_horizontal("width", "height"), pl.max_horizontal("width", "height")
@@ -65,20 +68,20 @@ def cases(stored: pl.DataFrame, size: int) -> list[Case]:
              f"smaller than the {size} pixels of training", "they are enlarged",
              "find larger files, or lower train.size"),
         Case("extreme-aspect", note, long > LONG * short,
-             f"more than {LONG:g} times as long as wide", "preprocess.square leaves little of them", "look at them"),
+             f"more than {LONG:g} times as long as wide", SQUARED[square], "look at them"),
         Case("wrong-extension", warning, named != pl.col("format").replace(SAME_FORMAT),
              "of another format than their names end in", "they are read for what they are", "rename them"),
         Case("broken-profile", warning, pl.col("profile") == "broken",
              "with a colour profile that cannot be used", "their colours are taken for sRGB", "save them again"),
         Case("colour-profile", note, pl.col("profile") == "applied",
-             "with a colour profile", "it brings their colours to sRGB", "nothing"),
+             "with a colour profile", "it brings their colours to sRGB", ""),
         Case("other-colours", note, ~pl.col("mode").is_in(["RGB", "L"]),
-             "neither RGB nor grey of 8 bits", "they are brought to sRGB", "nothing"),
+             "neither RGB nor grey of 8 bits", "they are brought to sRGB", ""),
     ]  # fmt: skip
     if stored.select(grey.mean()).item() < RARE_GREY:
         what = "grey among pictures in colour"
         found.append(
-            Case("greyscale", note, grey, what, "they are stored as they are", "find scans in colour, or nothing")
+            Case("greyscale", note, grey, what, "they are stored as they are", "find scans in colour, or leave it")
         )
     return found
 
@@ -89,7 +92,7 @@ def told(case: Case, stored: pl.DataFrame) -> list[Finding]:
     if odd.is_empty():
         return []
     figures: dict[str, float | int | str] = {"pictures": len(odd), "of": len(stored)}
-    what = f"pictures {case.what}: {len(odd)} of {len(stored)}; {case.treated}"
+    what = f"pictures {case.what}: {len(odd):,} of {len(stored):,}; {case.treated}"
     return [Finding(case.kind, case.severity, what, case.remedy, tuple(odd["row"].to_list()), figures)]
 
 
@@ -102,7 +105,7 @@ def corrupt(rows: pl.DataFrame) -> list[Finding]:
     common = "; ".join(f"{count} {reason}" for reason, count in reasons.most_common(3))
     return [
         Finding(
-            "corrupt", Severity.WARNING, f"pictures quarantined: {len(bad)} of {len(rows)}; {common}",
+            "corrupt", Severity.WARNING, f"pictures quarantined: {len(bad):,} of {len(rows):,}; {common}",
             "get the files again; until then no batch has them", tuple(bad["row"].to_list()),
             {"pictures": len(bad), "of": len(rows), **reasons},
         )
@@ -123,42 +126,3 @@ def blank_artists(stored: pl.DataFrame) -> list[Finding]:
             {"artists": len(artists), "pictures": len(blank)},
         )
     ]  # fmt: skip
-
-
-def bordered(store: Store, stored: NDArray[np.integer]) -> list[Finding]:
-    """Return the finding about pictures with an even band along two edges or more, as of a mount or a frame."""
-    reader = Reader(store, min(BORDER_AT, store.sizes[-1]))
-    rows: list[int] = []
-    edges = np.zeros(4, int)
-    for start in range(0, len(stored), BLOCK):
-        part = stored[start : start + BLOCK].astype(np.int64)
-        bands = banded(reader.read(part), padded=store.square == "pad")
-        edges += bands.sum(axis=0)
-        rows += part[bands.sum(axis=1) >= 2].tolist()
-    if not rows:
-        return []
-    figures = dict(zip(("top", "bottom", "left", "right"), edges.tolist(), strict=True))
-    return [
-        Finding(
-            "border", Severity.NOTE,
-            f"pictures with even bands along two edges or more: {len(rows)} of {len(stored)}; they are kept",
-            "crop mounts and frames off, if an artist's files all have them", tuple(rows),
-            {"pictures": len(rows), "of": len(stored), **figures},
-        )
-    ]  # fmt: skip
-
-
-def banded(pictures: NDArray[np.uint8], padded: bool) -> NDArray[np.bool_]:
-    """Return whether pictures [n, size, size, 3] have a band at top, bottom, left, right [n, 4], but not all over.
-
-    Where they are `padded`, the colour of that is no band.
-    """
-    depth = max(1, round(BAND * pictures.shape[1]))
-    found = []
-    for lines in (pictures, pictures[:, ::-1], pictures.swapaxes(1, 2), pictures.swapaxes(1, 2)[:, ::-1]):
-        outer = lines[:, :depth].astype(np.float32)
-        even = (outer.std(axis=2).max(axis=(1, 2)) <= LINE) & (np.ptp(outer.mean(axis=2), axis=1).max(axis=1) <= SAME)
-        own = ~(outer[:, 0].mean(axis=1).round() == PAD_COLOUR).all(axis=1) if padded else True
-        found.append(even & own)
-    anything = pictures.std(axis=(1, 2)).max(axis=1) > FAINT
-    return np.asarray(np.stack(found, axis=1) & anything[:, None])

@@ -4,7 +4,8 @@ A model that sees how much two files differ in size, shape, bytes, kind and bord
 side and scored on pairs of unseen artists. What it reaches is what a network can reach without looking at a painting.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -51,19 +52,20 @@ def shortcuts(store: Store, split: pl.DataFrame, seed: int) -> list[Finding]:
         Finding(
             "shortcut", Severity.WARNING if grave else Severity.NOTE,
             f"file properties alone tell pairs of {artists} unseen artists apart with an AUC of {auc:.3f}{blame}",
-            "report it beside the model's; where it is high, use files of one origin" if grave else "nothing",
+            "the report has it beside the model's AUC; where it is high, use files of one origin" if grave else "",
             (), {"auc": auc, "artists": artists, "pairs": len(pairs.same), **losses},
         )
     ]  # fmt: skip
 
 
-def shortcut_scores(store: Store, split: pl.DataFrame, pairs: PairList, seed: int) -> NDArray[np.float64]:
-    """Return the score [m], 0 to 1, that file properties alone give each pair; a function of its arguments.
+def shortcut_scorer(store: Store, split: pl.DataFrame, seed: int) -> Callable[[PairList], NDArray[np.float64]]:
+    """Return what gives each pair the score, 0 to 1, that its file properties alone earn it: a baseline to measure by.
 
-    The model is fitted to pairs of the training side: a baseline for the evaluation.
+    The model is fitted to pairs of the training side; a function of its arguments. Raises StoreError where a picture
+    cannot be read.
     """
     known = properties(store, split)
-    return scores(fitted(known, split, seed), known, pairs)
+    return partial(scores, fitted(known, split, seed), known)
 
 
 def properties(store: Store, split: pl.DataFrame) -> dict[str, NDArray[np.float32]]:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from pipeline.copies.likeness import PROOF, Floats, Window, grey, likeness, tile_likeness, tiles
 from pipeline.reader import Reader
-from pipeline.validate.likeness import PROOF, Floats, Window, grey, likeness, tile_likeness, tiles
 from preprocess.common.progress import Progress
 from preprocess.store import Store
 
@@ -58,7 +58,7 @@ class Candidates(NamedTuple):
 def find_copies(store: Store, rows: NDArray[np.int64]) -> list[Copy]:
     """Return the copies among the pictures `rows` [n]: enough of them to link all that are linked, not every pair.
 
-    Files with the same bytes are copies whatever they show.
+    Files with the same bytes are copies whatever they show. The store has pictures of at least PROOF pixels.
     """
     linked = DisjointSet(rows.tolist())
     copies = []
@@ -66,7 +66,7 @@ def find_copies(store: Store, rows: NDArray[np.int64]) -> list[Copy]:
         linked.merge(whole, part)
         copies.append(Copy(whole, part, 1.0, False))
     found = candidates(thumbnails(store, rows))
-    reader = Reader(store, min(PROOF, store.sizes[-1]))
+    reader = Reader(store, PROOF)
     with Progress("confirming copies", len(found.whole), "pair") as progress:
         for index in np.argsort(-found.likeness, kind="stable"):
             progress.advance(1)
@@ -147,7 +147,7 @@ def alike(left: Floats, right: Floats, symmetric: bool) -> Iterator[tuple[NDArra
 
 def described(thumbs: Floats, window: Window) -> tuple[Floats, Floats]:
     """Return what is in a window of each picture: coarse, of unit length about zero [n, 64], and as fine `tiles`."""
-    coarse = through(thumbs, window, COARSE).reshape(len(thumbs), -1)
+    coarse = through(thumbs, window, COARSE).reshape(len(thumbs), COARSE**2)
     coarse -= coarse.mean(axis=1, keepdims=True)
     # What is flat is like nothing: it has no length to be brought to one.
     length = np.linalg.norm(coarse, axis=1, keepdims=True)

@@ -4,8 +4,8 @@ Pictures of different things correlate well as wholes: a portrait is bright in t
 small tiles they do not, while copies do, whatever their brightness and contrast. So likeness is the median, over the
 tiles of a picture, of the correlation within a tile; tiles in which neither picture has anything say nothing. Frames,
 mounts and round portraits agree along the edges: the median over the middle alone must be as high.
-Measured on paintings-224: the 34 pairs of its 13 million that show one painting have 0.61 to 1, every other at most
-0.59 (a painter's second sitter in the same pose), of round portraits at most 0.46.
+Measured on paintings-224, whose copies.json lists them: 35 of its 13 million pairs reach 0.6, and 34 of these show one
+painting; the lowest, 0.606, is a painter's second sitter in the same pose. At 64 pixels other pairs do so as well.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ def tiles(pictures: Floats, side: int) -> Floats:
     A flat tile is all zero.
     """
     count, across = len(pictures), pictures.shape[1] // side
-    cut = pictures.reshape(count, across, side, across, side).swapaxes(2, 3).reshape(count, -1, side * side)
+    cut = pictures.reshape(count, across, side, across, side).swapaxes(2, 3).reshape(count, across**2, side**2)
     cut = cut - cut.mean(axis=2, keepdims=True)
     length = np.linalg.norm(cut, axis=2, keepdims=True)
     return np.asarray(np.divide(cut, length, out=np.zeros_like(cut), where=length > FLAT * side))
