@@ -39,28 +39,34 @@ LONGEST_LINE = 1 << 16
 ANSWER = TypeAdapter(Answer)
 
 
-class Decoded(NamedTuple):
-    """A picture as its file says it is, size as stored, and the squares made from it."""
-
-    format: str
-    width: int
-    height: int
-    mode: str
-    squares: Squares
-
-
-class Undecodable(UnreadablePicture):
-    """A picture that cannot be stored, with what its header says as far as it could be read."""
+class Header(NamedTuple):
+    """A picture as its file says it is, size in pixels as stored, as far as it could be read; `quality` of a JPEG."""
 
     format: str | None = None
     width: int = 0
     height: int = 0
     mode: str | None = None
+    quality: int | None = None
 
-    def __init__(self, reason: str, answer: Answer | None = None) -> None:
+    @classmethod
+    def of(cls, answer: Answer) -> Self:
+        """Return what a child found."""
+        return cls(answer.format, answer.width, answer.height, answer.mode, answer.quality)
+
+
+class Decoded(NamedTuple):
+    """What a file says of a picture, and the squares made from it."""
+
+    header: Header
+    squares: Squares
+
+
+class Undecodable(UnreadablePicture):
+    """A picture that cannot be stored, and its header."""
+
+    def __init__(self, reason: str, header: Header = Header()) -> None:  # noqa: B008 - it never changes
         super().__init__(reason)
-        if answer:
-            self.format, self.width, self.height, self.mode = answer.format, answer.width, answer.height, answer.mode
+        self.header = header
 
 
 class ChildDied(Exception):  # noqa: N818 - named for what it is about
@@ -212,14 +218,14 @@ class Decoder:
         if answer.errno is not None:
             raise OSError(answer.errno, answer.problem, str(path))
         if answer.problem is not None:
-            raise Undecodable(answer.problem, answer)
+            raise Undecodable(answer.problem, Header.of(answer))
         squares = []
         for side in self.task.sides:
             end = 3 * side * side
             squares.append(pixels[:end].reshape(side, side, 3))
             pixels = pixels[end:]
         made = Squares(dict(zip(self.task.sizes, squares, strict=False)), squares[-1], answer.profile or "")
-        return Decoded(answer.format or "", answer.width, answer.height, answer.mode or "", made)
+        return Decoded(Header.of(answer), made)
 
     def insist(self, request: bytes) -> tuple[Answer, NDArray[np.uint8]]:
         """Return the answer to a request, of a second child where the first may have failed for what came before."""

@@ -21,7 +21,7 @@ from PIL import AvifImagePlugin, Image, ImageFile
 
 from preprocess.common.errors import UnreadablePicture
 from preprocess.cost import bytes_needed
-from preprocess.images import make_squares, open_picture, thumbnail_side, unreadable_explained
+from preprocess.images import jpeg_quality, make_squares, open_picture, thumbnail_side, unreadable_explained
 
 BASE = 40_000_000
 """Bytes of a child between two pictures: 17 MB at its start, 26 to 34 MB after 1500 pictures of all kinds."""
@@ -60,6 +60,7 @@ class Answer:
     width: int = 0
     height: int = 0
     mode: str | None = None
+    quality: int | None = None
     profile: str | None = None
     problem: str | None = None
     errno: int | None = None
@@ -76,7 +77,7 @@ def decode(task: Task, path: Path) -> tuple[Answer, list[NDArray[np.uint8]]]:
     answer = Answer()
     try:
         with unreadable_explained(), open_picture(path) as image:
-            answer = Answer(image.format, image.width, image.height, image.mode)
+            answer = Answer(image.format, image.width, image.height, image.mode, jpeg_quality(image))
             check_size(image, task)
             squares = make_squares(image, task.sizes, task.square, task.max_megapixels)
     except UnreadablePicture as error:

@@ -28,6 +28,8 @@ logging.getLogger("PIL").addHandler(logging.NullHandler())
 REDUCING_GAP = 1.5
 """What is decoded whole is averaged by a whole factor first, to at least so many times the size."""
 THUMBNAIL = 64
+LUMINANCE = 3688
+"""Sum of the 64 steps of the luminance table of ITU T.81, annex K.1."""
 PAD_COLOUR = (128, 128, 128)
 BAND_PIXELS = 2**17
 # The machine's fault, not the picture's: such a failure ends the build, which goes on once it is repaired.
@@ -173,6 +175,21 @@ def kernel_for(left: float) -> Image.Resampling:
     The less is left, the sharper it must be, and the fewer pixels pay for it.
     """
     return Image.Resampling.BICUBIC if left < 1.2 else Image.Resampling.HAMMING
+
+
+def jpeg_quality(image: Image.Image) -> int | None:
+    """Return the quality, 1 to 100, at which an opened JPEG was saved; None for other formats.
+
+    From how its table of luminance steps is scaled against that of ITU T.81, annex K, by libjpeg's rule
+    (jcparam.c, jpeg_quality_scaling); programs with tables of their own come out near, and
+    qualities below 25, whose steps are cut off at 255, too high.
+    """
+    tables: dict[int, list[int]] = getattr(image, "quantization", {})
+    table = tables.get(0)
+    if not table:
+        return None
+    scale = 100 * sum(table) / LUMINANCE
+    return round(min(100.0, max(1.0, 100 - scale / 2 if scale <= 100 else 5000 / scale)))
 
 
 def resizable(image: Image.Image) -> Image.Image:

@@ -162,7 +162,7 @@ def decode(source: Source, row: Asked, decoder: Decoder) -> tuple[dict[str, Any]
         try:
             with source.fetch(row.place) as path:
                 found["sha256"] = sha256_file(path)
-                decoded = decoder.decode(path)
+                header, squares = decoder.decode(path)
         finally:
             if source.stamp(row.place) != (row.bytes, row.stamp):
                 raise StoreError(f"{row.place} changed while it was read; run 'make store' again once it is at rest")
@@ -171,11 +171,9 @@ def decode(source: Source, row: Asked, decoder: Decoder) -> tuple[dict[str, Any]
         raise
     except UnreadablePicture as error:
         if isinstance(error, Undecodable):
-            found |= {"format": error.format, "width": error.width, "height": error.height, "mode": error.mode}
+            found |= error.header._asdict()
         return found | {"status": QUARANTINED, "reason": str(error)}, None
-    squares = decoded.squares
-    found |= {"format": decoded.format, "width": decoded.width, "height": decoded.height, "mode": decoded.mode}
-    return found | {"status": STORED, "profile": squares.profile}, squares
+    return found | header._asdict() | {"status": STORED, "profile": squares.profile}, squares
 
 
 def reasons(rows: list[dict[str, Any]]) -> dict[str, int]:

@@ -31,13 +31,13 @@ from preprocess.common.places import Place
 from preprocess.sharding import read_chunk, read_index
 
 SEAL, ROWS, CURRENT = "seal.json", "rows.parquet", "CURRENT"
-FORMAT = 2
+FORMAT = 3
 FINGERPRINT, SHARD = re.compile(r"[0-9a-f]{64}"), re.compile(r"images_\d+/c/(\d+)/0/0/0")
 STORED, QUARANTINED, REMOVED = "stored", "quarantined", "removed"
 FOUND = {
     "sha256": pl.String, "format": pl.String, "width": pl.Int64, "height": pl.Int64, "mode": pl.String,
-    "status": pl.String, "reason": pl.String, "phash": pl.String, "mean": pl.Float64, "contrast": pl.Float64,
-    "colour": pl.Float64, "profile": pl.String,
+    "quality": pl.Int64, "status": pl.String, "reason": pl.String, "phash": pl.String, "mean": pl.Float64,
+    "contrast": pl.Float64, "colour": pl.Float64, "profile": pl.String,
 }  # fmt: skip
 """The columns of rows.parquet that decoding adds."""
 

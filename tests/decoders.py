@@ -49,7 +49,7 @@ def assert_decodes(decoder: Decoder, path: Path) -> None:
         header = image.format, image.width, image.height, image.mode
         expected = make_squares(image, task.sizes, task.square, task.max_megapixels)
     made = decoder.decode(path)
-    assert header == made[:4]
+    assert header == made.header[:4]
     assert made.squares.profile == expected.profile
     assert list(made.squares.pixels) == list(task.sizes)
     for size in task.sizes:

@@ -13,7 +13,7 @@ from skimage.metrics import structural_similarity
 from preprocess.common.errors import UnreadablePicture
 from preprocess.gallery.files import make
 from preprocess.gallery.plan import plan
-from preprocess.images import make_squares, open_picture, to_srgb
+from preprocess.images import jpeg_quality, make_squares, open_picture, to_srgb
 from preprocess.measures import perceptual_hash, statistics
 from tests.helpers import BLUE, GREEN, GREY, RED, YELLOW, encoded, near, pixels, psnr, raiser, smooth, squares
 
@@ -254,3 +254,15 @@ def test_any_picture_is_refused_or_gives_every_square(
         assert got.dtype == np.uint8
     assert len(perceptual_hash(made.thumbnail)) == 16
     assert all(0 <= value <= 255 for value in statistics(made.thumbnail).values())
+
+
+@pytest.mark.parametrize("quality", [25, 50, 75, 85, 95])
+def test_the_quality_of_a_jpeg_is_read_from_its_tables(quality: int) -> None:
+    with Image.open(encoded(smooth(1, 30, 30), "JPEG", quality=quality)) as image:
+        assert jpeg_quality(image) == quality
+
+
+def test_other_files_have_no_quality() -> None:
+    for form in ("PNG", "WEBP"):
+        with Image.open(encoded(smooth(1, 30, 30), form)) as image:
+            assert jpeg_quality(image) is None

@@ -82,6 +82,7 @@ def properties(store: Store, split: pl.DataFrame) -> dict[str, NDArray[np.float3
         "size": np.log(np.stack([width, height], axis=1)),
         "aspect": np.log(width / height)[:, None],
         "bytes": np.log(size)[:, None],
+        "JPEG quality": rows["quality"].cast(pl.Float64).fill_null(0).to_numpy()[:, None],
         "bytes per pixel": np.log(size / (width * height))[:, None],
         "border colour": border[:, :3],
         "border spread": border[:, 3:],
