@@ -72,6 +72,15 @@ def test_pictures_from_the_store_are_compared_with_their_checksums_as_often_as_a
         always.read(rows)
 
 
+def test_a_run_says_of_every_stage_what_its_batches_will_show(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(config, tmp_path / "run", [STAGES, "train.steps=3", "pipeline.stream=pairs", "pipeline.hard_share=0.0"])
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("stream: ")]
+    assert [line.split(" are to show")[0] for line in said] == [f"stream: batches {k} to {k}" for k in range(3)]
+    assert "0% of the different pairs are hard" in said[0]
+
+
 def trained(config: Config, path: Path, changes: list[str]) -> Run:
     """Train a run of the tiny settings with `changes`, to its end."""
     config = load_config(config.stores.parent / "config.yaml", changes)
