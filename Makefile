@@ -16,7 +16,8 @@ OPTIONS := --config $(CONFIG) $(foreach setting,$(SET),--set '$(setting)')
 ALLOWED := $(foreach kind,$(ALLOW),--allow '$(kind)')
 CODE := preprocess pipeline train tests bench
 GALLERY := source.kind=gallery source.path=data/gallery
-IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits
+IDX := preprocess.sizes=[28] preprocess.rows_per_shard=4096 train.size=28 train.augment=digits \
+	pipeline.evaluation_pairs=120000
 NOT_BUILT = @echo "error: make $@ is not built yet; it will come in a later version" >&2; exit 2
 
 .DEFAULT_GOAL := help
