@@ -1,8 +1,9 @@
 """Many reads in one system call: Python's lock is handed over once for all of them and not once for each.
 
-Linux's own asynchronous input, io_submit(2), which has read from an ordinary file by the time it returns. With one
-preadv a row, threads that read small pictures fight over the lock. Where io_submit cannot be had (another system, a
-sandbox) or will not do, the caller reads one by one.
+Linux's own asynchronous input, io_submit(2), asked for what it can copy from memory without waiting. With one preadv a
+row, threads that read small pictures fight over the lock. For the disk it would wait row by row, many times as long as
+preadv (docs/reading.md); asked not to wait, it has the disk begin with all of them. What did not come, and everything
+where io_submit cannot be had (another system, a sandbox), the caller reads one by one.
 """
 
 import ctypes
@@ -21,6 +22,8 @@ REQUEST = np.dtype([
     ("address", "<u8"), ("bytes", "<u8"), ("offset", "<i8"), ("reserved", "<u8"), ("flags", "<u4"), ("eventfd", "<u4"),
 ])  # fmt: skip
 """struct iocb of linux/aio_abi.h; an opcode of 0 reads."""
+NOWAIT = 8
+"""RWF_NOWAIT of linux/fs.h."""
 EVENT = np.dtype([("data", "<u8"), ("request", "<u8"), ("result", "<i8"), ("more", "<i8")])
 """struct io_event: the result is the number of bytes read, or an error's below zero."""
 
@@ -40,6 +43,7 @@ class Queue:
         if sys.platform != "linux" or platform.machine() not in CALLS:
             raise OSError(errno.ENOSYS, "no io_submit is known here")
         self.requests, self.events = np.zeros(most, REQUEST), np.zeros(most, EVENT)
+        self.requests["data"], self.requests["rw_flags"] = np.arange(most), NOWAIT
         self.pointers = self.requests.ctypes.data + np.arange(most, dtype=np.uint64) * REQUEST.itemsize
         self.context = ctypes.c_ulong()
         if call(0, ctypes.c_uint(most), ctypes.byref(self.context)) != 0:
@@ -48,10 +52,10 @@ class Queue:
 
     def read(
         self, files: NDArray[np.int64], offsets: NDArray[np.int64], addresses: NDArray[np.int64], size: int
-    ) -> bool:
+    ) -> NDArray[np.bool_]:
         """Read `size` bytes at each of `offsets` [n] of `files` [n], descriptors, to `addresses` [n] in memory.
 
-        Returns whether all of them came, and came whole; which did not, and why, is for one by one to find out.
+        Returns which of them came, and came whole, [n]; why others did not is for one by one to find out.
         """
         count = len(files)
         requests = self.requests[:count]
@@ -64,4 +68,7 @@ class Queue:
             if got < 0 and ctypes.get_errno() != errno.EINTR:
                 raise OSError(ctypes.get_errno(), "io_getevents")
             done += max(0, got)
-        return submitted == count and bool((self.events["result"][:count] == size).all())
+        came = np.zeros(count, np.bool_)
+        whole = self.events[:done][self.events["result"][:done] == size]
+        came[whole["data"].astype(np.int64)] = True
+        return came

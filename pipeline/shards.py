@@ -121,23 +121,21 @@ class Shards:
         for place in np.flatnonzero(~checked).tolist():
             self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=True)
         again = np.flatnonzero(checked)
-        if len(again) and not self.read_together(np.array(files)[again], offsets[again], out, again):
-            for place in again.tolist():
-                self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=False)
+        came = self.read_together(np.array(files, np.int64)[again], offsets[again], out, again)
+        for place in again[~came].tolist():
+            self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=False)
 
     def read_together(
         self, files: NDArray[np.int64], offsets: NDArray[np.int64], out: NDArray[np.uint8], places: NDArray[np.int64]
-    ) -> bool:
-        """Copy a picture from each of `offsets` [m] of `files` [m] to each of `places` [m] of `out`, unchecked. Returns
-        whether all of them came, and came whole."""
-        if queue := self.queue():
-            done = queue.read(files, offsets, out.ctypes.data + places * self.bytes, self.bytes)
-            self.queues.append(queue)
-            return done
-        targets = ([out[place].data] for place in places.tolist())
-        with suppress(OSError):
-            return set(map(os.preadv, files.tolist(), targets, offsets.tolist())) == {self.bytes}
-        return False
+    ) -> NDArray[np.bool_]:
+        """Copy a picture from each of `offsets` [m] of `files` [m] to each of `places` [m] of `out`, unchecked, where
+        memory holds it. Returns which of them came, and came whole, [m]."""
+        queue = self.queue() if len(files) else None
+        if queue is None:
+            return np.zeros(len(files), np.bool_)
+        came = queue.read(files, offsets, out.ctypes.data + places * self.bytes, self.bytes)
+        self.queues.append(queue)
+        return came
 
     def queue(self) -> Queue | None:
         """Return a queue that no other thread uses, or None where this system has none."""

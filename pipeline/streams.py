@@ -15,9 +15,11 @@ from preprocess.common.config import Pipeline
 
 __all__ = [
     "Batch", "Coverage", "Groups", "Hard", "PairList", "Pairs", "Sets", "Stream", "evaluation_pairs", "generator",
-    "in_order", "load_evaluation_pairs", "rows_by_label", "save_evaluation_pairs", "slice_of", "training_stream",
-    "traits_of",
+    "in_order", "load_evaluation_pairs", "outlook", "rows_by_label", "save_evaluation_pairs", "slice_of",
+    "training_stream", "traits_of",
 ]  # fmt: skip
+SAMPLE = 20
+"""Batches from which the share of hard pairs is told."""
 
 
 def training_stream(
@@ -32,3 +34,16 @@ def training_stream(
     if settings.stream == "pairs":
         return Pairs(artists, batch // 2, seed, settings.artists, hard)
     return Groups(artists, batch, settings.paintings_per_artist, seed, settings.artists, hard)
+
+
+def outlook(stream: Stream, labels: NDArray[np.int32], start: int, stop: int) -> str:
+    """Return in words how much of the training side, whose rows have `labels` [n], batches `start` to `stop` - 1 are
+    expected to show, and how many of the different pairs are hard."""
+    counts = np.unique(labels, return_counts=True)[1]
+    seen, couples = stream.coverage(stop - start), int((counts * (counts - 1) // 2).sum())
+    sample = [stream.batch_at(k) for k in range(start, min(stop, start + SAMPLE))]
+    hard = sum(int(batch.hard.sum()) for batch in sample) / sum(int((batch.same == 0).sum()) for batch in sample)
+    return (
+        f"stream: batches {start} to {stop - 1} are to show about {seen.paintings:,.0f} of {len(labels):,} paintings "
+        f"and {seen.same_pairs:,.0f} of {couples:,} same-artist pairs; {hard:.0%} of the different pairs are hard"
+    )

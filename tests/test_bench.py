@@ -1,14 +1,22 @@
 """What the benchmarks measure with."""
 
+import subprocess
 import sys
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
 
+from bench import noise
 from bench.goals import Goal
 from bench.meter import run
+from bench.pairs import goals
 from bench.stage import share_of_dask, stored
+from bench.ways.measure import anonymous, in_memory, shards
+from bench.ways.run import run_way
+from pipeline.reader import Reader
+from preprocess.store import open_store
 
 BURN = "import time\nwhile time.process_time() < 0.6: pass"
 LEAVE = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}])"
@@ -55,3 +63,41 @@ def test_a_goal_is_met_missed_or_not_measured() -> None:
     assert Goal("more", 1.0, least=1.5).met is False
     assert Goal("less", 2.0, most=1.5).met is False
     assert Goal("less", None, most=1.5).met is None
+
+
+def test_a_store_of_noise_is_to_the_reader_what_it_is_to_the_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(noise, "SHARD_BYTES", 2000)
+    path = noise.write_store(tmp_path, 8, 7000)
+    reader, held = Reader(open_store(path), 8), in_memory(path, 8)
+    assert len(held) == len(reader.stored) == 30
+    assert len(shards(path, 8)) == 3
+    assert np.array_equal(reader.read(range(30)), held)
+    assert len(np.unique(held, axis=0)) == 30
+
+
+def test_memory_that_children_hold_counts() -> None:
+    before = anonymous()
+    with subprocess.Popen([sys.executable, "-c", HOLD]) as child:
+        most = before
+        while child.poll() is None:
+            most = max(most, anonymous())
+    assert 80e6 < most - before < 160e6
+
+
+def test_a_way_that_fails_is_told_with_its_last_words() -> None:
+    with pytest.raises(click.ClickException, match=r"bench\.ways\.nothing failed: .*No module named bench\.ways\.noth"):
+        run_way("nothing")
+
+
+def test_a_goal_against_a_peer_that_did_not_run_is_not_measured() -> None:
+    def found(share: float) -> dict[str, float]:
+        return {"share": share, "speed": 1.0, "memory": 1.0}
+
+    wanted = goals({256: {"reader": found(0.8), "tfdata": found(0.4), "mosaicml": found(0.04)}})
+    said = {goal.name: (goal.figure, goal.met) for goal in wanted}
+    assert said["256 px: reader, times the limit"] == (0.8, True)
+    assert said["256 px: tfdata, times the limit"] == (0.4, False)
+    assert said["256 px: tfdata, times mosaicml"][1]
+    assert said["256 px: tfdata, times ffcv_raw"] == (None, None)

@@ -1,5 +1,6 @@
 """Training on every feed gives the same weights; size and batch may change on the way."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ from safetensors.numpy import load_file
 
 from pipeline.dataset import training_dataset
 from pipeline.feeds import Places, Source
+from pipeline.reader import Reader
 from pipeline.split import TRAIN, VALIDATION, side_rows
 from pipeline.streams import Stream
 from preprocess.common.config import Config, load_config
-from preprocess.common.errors import ConfigError
+from preprocess.common.errors import ConfigError, StoreError
 from preprocess.common.files import read_json
 from tests.conftest import ROOT
 from tests.tiny import tiny_collection
@@ -39,6 +41,44 @@ def test_a_run_says_which_feed_it_chose_and_why(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("feed: memory, chosen (device: no accelerator; memory: ")
     assert f"memory: {(rows + held) * 16 * 16 * 3 / 1e6:.1f} MB of 4.0 GB" in line
+
+
+@pytest.mark.parametrize("side", ["training", "validation"])
+def test_pictures_from_the_store_are_compared_with_their_checksums_as_often_as_asked(
+    side: str, config: Config, tmp_path: Path
+) -> None:
+    copied = tmp_path / "copy"
+    shutil.copytree(config.stores.parent, copied)
+    config = load_config(copied / "config.yaml", ["pipeline.feed=stream"])
+    run = make_run(config, tmp_path / "run")
+    rows = side_rows(run.split, *((TRAIN,) if side == "training" else VALIDATION))[0]
+
+    def source(verify: str) -> Reader:
+        feed = Feed(run, config.pipeline.model_copy(update={"verify": verify}))
+        found = feed.training(16)[0] if side == "training" else feed.validation()
+        assert isinstance(found, Reader)
+        return found
+
+    first, always = source("first"), source("always")
+    before = first.read(rows)
+    assert np.array_equal(always.read(rows), before)
+    picture, index = 16 * 16 * 3 + 4, 64 * 16 + 4
+    for shard in (run.store.path / "images_16" / "c").glob("*/0/0/0"):
+        data = np.fromfile(shard, np.uint8)
+        data[1:-index:picture] ^= 1  # of every picture
+        data.tofile(shard)
+    assert not np.array_equal(first.read(rows), before), "read before, and so not compared again"
+    with pytest.raises(StoreError, match=rf"row {rows[0]} of .* is damaged: its checksum does not match"):
+        always.read(rows)
+
+
+def test_a_run_says_of_every_stage_what_its_batches_will_show(
+    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained(config, tmp_path / "run", [STAGES, "train.steps=3", "pipeline.stream=pairs", "pipeline.hard_share=0.0"])
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("stream: ")]
+    assert [line.split(" are to show")[0] for line in said] == [f"stream: batches {k} to {k}" for k in range(3)]
+    assert "0% of the different pairs are hard" in said[0]
 
 
 def trained(config: Config, path: Path, changes: list[str]) -> Run:

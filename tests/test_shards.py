@@ -285,16 +285,30 @@ def test_many_reads_of_one_call_are_those_of_one_call_each(tmp_path: Path) -> No
     places = out.ctypes.data + 100 * np.arange(8)
     for count in (8, 3, 1, 8):
         offsets = rng.integers(0, 2460, count)
-        assert queue.read(np.full(count, file), offsets, places[:count], 100)
+        assert queue.read(np.full(count, file), offsets, places[:count], 100).all()
         assert [bytes(one) for one in out[:count]] == [os.pread(file, 100, offset) for offset in offsets.tolist()]
     offsets[3] = 2461
-    assert not queue.read(np.full(8, file), offsets, places, 100), "one is short"
+    assert queue.read(np.full(8, file), offsets, places, 100).tolist() == [n != 3 for n in range(8)], "one is short"
     files = np.full(8, file)
     files[3] = os.open(tmp_path, os.O_RDONLY)
-    assert not queue.read(files, offsets * 0, places, 100), "one cannot be read"
-    assert queue.read(files[:3], offsets[:3] * 0, places[:3], 100), "and it is as good as new"
+    came = queue.read(files, offsets * 0, places, 100)
+    assert came[:3].all(), "one cannot be read"
+    assert not came[3]
+    assert queue.read(files[:3], offsets[:3] * 0, places[:3], 100).all(), "and it is as good as new"
     os.close(file)
     os.close(int(files[3]))
+
+
+def test_rows_that_memory_does_not_hold_come_from_the_disk(tmp_path: Path, calls: str) -> None:
+    pictures = noise(60, 64)
+    store = made_store(tmp_path, pictures, 20)
+    reader, out = Reader(store, 64), np.zeros_like(pictures)
+    reader.read(range(60))
+    for number in (0, 2):
+        with (store.path / shard_name(64, number)).open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    assert np.array_equal(reader.read(range(60), out), pictures)
 
 
 @pytest.mark.soak

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from pipeline.streams import (
     Stream,
     generator,
     in_order,
+    outlook,
     rows_by_label,
     slice_of,
     training_stream,
@@ -157,6 +159,25 @@ def test_every_setting_is_heeded(kind: str, shared_data: Path) -> None:
     assert all(other != plain for other in changed)
     assert rows_of(prefetch=9) == plain
     assert len(plain) == 64
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_outlook_says_what_a_run_then_shows(kind: str, shared_data: Path) -> None:
+    real = real_table(shared_data)
+    rows = np.arange(0, len(real.labels), 20)
+    pipeline = Pipeline.model_validate({"stream": kind, "hard_share": 0.5})
+    stream = training_stream(pipeline, rows, real.labels[rows], real.table, 64, 0)
+    said = outlook(stream, real.labels[rows], 0, 40)
+    numbers = [int(number.replace(",", "")) for number in re.findall(r"\d[\d,]*", said)]
+    batches = [stream.batch_at(k) for k in range(40)]
+    hard = sum(batch.hard.sum() for batch in batches) / sum((batch.same == 0).sum() for batch in batches)
+    assert numbers[:2] == [0, 39]
+    assert numbers[3] == len(rows)
+    assert hard > 0.05
+    assert numbers[6] == pytest.approx(100 * hard, abs=3)
+    plain = training_stream(Pipeline.model_validate({"stream": kind}), rows, real.labels[rows], real.table, 64, 0)
+    seen = {int(row) for k in range(40) for row in plain.batch_at(k).rows}
+    assert numbers[2] == pytest.approx(len(seen), rel=0.1), "were no pair hard"
 
 
 def test_a_stream_does_not_depend_on_the_order_of_rows() -> None:

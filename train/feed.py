@@ -25,7 +25,7 @@ class Feed:
 
     def validation(self) -> Source:
         """Return where validation pictures come from: memory where training pictures do, else the store."""
-        reader = Reader(self.run.store, self.run.settings.size)
+        reader = self.reader(self.run.settings.size)
         rows, _ = side_rows(self.run.split, *VALIDATION)
         return load(reader, rows) if self.choice.feed == "memory" else reader
 
@@ -34,8 +34,12 @@ class Feed:
         stored = self.run.store.size_for(size)
         if self.held is None or self.held[0] != stored:
             self.held = None  # two tables may be more than there is room for
-            self.held = stored, *self.opened(Reader(self.run.store, stored))
+            self.held = stored, *self.opened(self.reader(stored))
         return self.held[1:]
+
+    def reader(self, size: int) -> Reader:
+        """Return a reader of the run's store that verifies as the settings say."""
+        return Reader(self.run.store, size, self.settings.verify)
 
     def opened(self, reader: Reader) -> tuple[Source, Table | None]:
         """See `training`."""

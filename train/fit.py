@@ -1,5 +1,6 @@
 """Training: steps in chunks, and after each chunk a validation, a line in the log and a checkpoint."""
 
+import sys
 import time
 from typing import Any
 
@@ -10,7 +11,7 @@ from pipeline.augmentation import drawer
 from pipeline.dataset import store_errors, training_dataset
 from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
-from pipeline.streams import Stream, training_stream
+from pipeline.streams import Stream, outlook, training_stream
 from preprocess.common.config import Pipeline, Span
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, write_json
@@ -45,6 +46,9 @@ def fit(run: Run, pipeline: Pipeline) -> None:
             start = settings.spans[0]
             network.train_on(start.size, None)
             centre(network, Reader(run.store, start.size).read(make_stream(run, start.batch).batch_at(0).rows))
+        for span in settings.spans:
+            stream, labels = make_stream(run, span.batch), side_rows(run.split, TRAIN)[1]
+            print(outlook(stream, labels, span.start, span.stop), file=sys.stderr, flush=True)
         curves = tf.summary.create_file_writer(str(run.path / "tensorboard"))
         with Progress("train", settings.steps, "step", step) as progress:
             while step < settings.steps:

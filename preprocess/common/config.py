@@ -101,6 +101,7 @@ class Pipeline(Section):
     paintings_per_artist: int = Field(4, ge=2, description="groups only: pictures of one artist in a batch")
     hard_share: float = Field(0.0, ge=0, le=1, description="pairs: of the different pairs; groups: of the artists")
     prefetch: int = Field(4, ge=1)
+    verify: Literal["first", "always"] = Field("first", description="reads compared with the checksum")
     feed: Literal["auto", "stream", "memory", "device"] = Field("auto", description="where training pictures lie")
     memory: ByteSize = Field(ByteSize(4 * 10**9), ge=1_000_000, description="most that pictures in memory may take")
     evaluation_pairs: int = Field(20_000, ge=2, description="most pairs scored per side, half of them same-artist")
