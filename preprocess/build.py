@@ -18,7 +18,7 @@ from preprocess.manifest import hashed, manifest_path
 from preprocess.plan import WHOLE, Part, Plan
 from preprocess.seal import found, seal
 from preprocess.shard import How, reasons, retryable
-from preprocess.sharding import CHECKSUM, ENTRY
+from preprocess.sharding import ALIGNED, CHECKSUM, ENTRY
 from preprocess.store import Store, point_to, sealed_stores
 
 SAMPLED_FOR_ESTIMATE = 8
@@ -138,7 +138,7 @@ def build_shards(plan: Plan, part: Part, scheduler: str | None) -> None:
 def announce_cost(plan: Plan, pictures: int, workers: int) -> None:
     """Print the disk and the time that so many pictures will need. Raises StoreError where the disk is too small."""
     settings = plan.config.preprocess
-    disk = pictures * sum(size * size * 3 + CHECKSUM + ENTRY for size in settings.sizes)
+    disk = pictures * sum(size * size * 3 + CHECKSUM + ALIGNED + ENTRY for size in settings.sizes)
     free = free_bytes(plan.folder)
     places = plan.manifest["place"].drop_nulls()
     sample = places[:: max(1, len(places) // SAMPLED_FOR_ESTIMATE)][:SAMPLED_FOR_ESTIMATE].to_list()

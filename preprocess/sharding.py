@@ -1,8 +1,9 @@
 """One shard file of the store, as the zarr v3 specification lays it out, written row by row and read back.
 
 https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html with the index at the end: the chunks,
-here one picture each, raw, followed by its CRC-32C; then for every row of the shard the offset and the length of its
-chunk, both 2^64 - 1 where there is none; then a CRC-32C of that index. All numbers are little-endian.
+here one picture each, raw, followed by its CRC-32C, and a gap up to a multiple of 64 bytes; then for every row of the
+shard the offset and the length of its chunk, both 2^64 - 1 where there is none; then a CRC-32C of that index. All numbers
+are little-endian.
 
 Written here rather than by a library because a picture then costs a worker no memory: it goes to the file as soon as it
 is decoded. zarr-python holds a whole shard, and cannot write some rows of one and leave others out (3.1.6).
@@ -17,8 +18,9 @@ import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
-CHECKSUM, ENTRY = 4, 16
-"""Bytes of a CRC-32C, and of a row's entry in the index."""
+CHECKSUM, ENTRY, ALIGNED = 4, 16, 64
+"""Bytes of a CRC-32C and of a row's entry in the index; a chunk begins at a multiple of the last, a line of the
+processor's cache: out of files held in memory pictures are then copied faster (docs/reading.md)."""
 MISSING = np.iinfo(np.uint64).max
 
 
@@ -39,10 +41,11 @@ class ShardWriter:
     def write(self, row: int, picture: NDArray[np.uint8]) -> None:
         """Append the picture, uint8 [size, size, 3], that stands at `row` of the shard."""
         data = picture.tobytes()
+        length = len(data) + CHECKSUM
         self.put(data)
-        self.put(checksum(data))
-        self.index[row] = self.end, len(data) + CHECKSUM
-        self.end += len(data) + CHECKSUM
+        self.put(checksum(data) + bytes(-length % ALIGNED))
+        self.index[row] = self.end, length
+        self.end += length + -length % ALIGNED
 
     def put(self, data: bytes) -> None:
         """Append bytes, which count for the SHA-256 of the file too."""

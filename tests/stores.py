@@ -11,7 +11,7 @@ import polars as pl
 
 from preprocess.common.files import sha256_file, write_bytes
 from preprocess.seal import write_metadata
-from preprocess.sharding import ShardWriter
+from preprocess.sharding import ALIGNED, CHECKSUM, ShardWriter
 from preprocess.store import FORMAT, QUARANTINED, SEAL, STORED, Store, open_store, shard_name
 from tests.helpers import Pixels
 
@@ -19,6 +19,11 @@ from tests.helpers import Pixels
 def noise(count: int, size: int, seed: int = 0) -> Pixels:
     """Return `count` pictures of noise, uint8 [count, size, size, 3]."""
     return np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def begin(place: int, size: int) -> int:
+    """Return at which byte of a shard that lacks none the picture at `place` begins."""
+    return place * -(-(size * size * 3 + CHECKSUM) // ALIGNED) * ALIGNED
 
 
 def sealed(path: Path, seal: dict[str, Any]) -> Store:

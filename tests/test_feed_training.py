@@ -19,6 +19,7 @@ from preprocess.common.config import Config, load_config
 from preprocess.common.errors import ConfigError, StoreError
 from preprocess.common.files import read_json
 from tests.conftest import ROOT
+from tests.stores import begin
 from tests.tiny import tiny_collection
 from train.feed import Feed
 from train.fit import compiled_network, fit
@@ -62,10 +63,10 @@ def test_pictures_from_the_store_are_compared_with_their_checksums_as_often_as_a
     first, always = source("first"), source("always")
     before = first.read(rows)
     assert np.array_equal(always.read(rows), before)
-    picture, index = 16 * 16 * 3 + 4, 64 * 16 + 4
+    index = 64 * 16 + 4
     for shard in (run.store.path / "images_16" / "c").glob("*/0/0/0"):
         data = np.fromfile(shard, np.uint8)
-        data[1:-index:picture] ^= 1  # of every picture
+        data[1 : -index : begin(1, 16)] ^= 1  # of every picture
         data.tofile(shard)
     assert not np.array_equal(first.read(rows), before), "read before, and so not compared again"
     with pytest.raises(StoreError, match=rf"row {rows[0]} of .* is damaged: its checksum does not match"):

@@ -24,6 +24,7 @@ from preprocess.manifest import make_manifest
 from preprocess.store import Store, current_store, open_store
 from tests.conftest import SOAK
 from tests.helpers import smooth
+from tests.stores import begin
 from tests.tiny import tiny_collection
 from train.table import WORD, Table
 
@@ -186,7 +187,7 @@ def test_memory_verifies_checksums_while_it_loads(config: Config, store: Store, 
     shutil.copytree(store.path, copy)
     shard = copy / "images_16" / "c" / "1" / "0" / "0" / "0"
     data = bytearray(shard.read_bytes())
-    data[5 * (16 * 16 * 3 + 4) + 7] ^= 1
+    data[begin(5, 16) + 7] ^= 1
     shard.write_bytes(data)
     with pytest.raises(StoreError, match=r"row 69 of .* is damaged"):
         load(Reader(open_store(copy), 16), np.arange(64, 80))

@@ -20,7 +20,7 @@ from pipeline.streams import Groups, Pairs, Stream, in_order, rows_by_label
 from preprocess.common.errors import QuarantinedRow, StoreError
 from preprocess.store import SEAL, Store, current_store, open_store, point_to, shard_name
 from tests.helpers import Pixels
-from tests.stores import made_store, noise
+from tests.stores import begin, made_store, noise
 from tests.tiny import tiny_collection
 from train.augment import drawer
 
@@ -147,7 +147,7 @@ def test_a_row_outside_the_store_is_refused(store: Store, row: int, way: str) ->
 
 
 def test_a_changed_byte_is_an_error_that_names_the_row(damaged: Store, way: str) -> None:
-    flip(shard(damaged, 1), 5 * (16 * 16 * 3 + 4) + 7)
+    flip(shard(damaged, 1), begin(5, 16) + 7)
     reader = Reader(damaged, 16)
     assert len(reader.read([64, 68, 70]))
     for _ in range(2):

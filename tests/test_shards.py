@@ -26,7 +26,7 @@ from preprocess.sharding import ShardWriter
 from preprocess.store import SEAL, Store, array_name, shard_name
 from tests.conftest import SOAK
 from tests.helpers import raiser
-from tests.stores import made_store, noise, sealed
+from tests.stores import begin, made_store, noise, sealed
 
 PICTURES = noise(40, 8)
 LOST = {errno.EIO: "Input/output error", errno.ESTALE: "Stale file handle", errno.ENOTCONN: "Transport endpoint is not"}
@@ -139,7 +139,7 @@ def test_rows_are_checked_at_their_first_read_or_always(store: Store, calls: str
         for _ in range(2):
             assert np.array_equal(reader.read(range(40)), PICTURES)
     with shard(store, 2).open("r+b") as file:
-        file.seek(3 * (8 * 8 * 3 + 4))
+        file.seek(begin(3, 8))
         file.write(b"changed!")
     assert len(first.read(range(40)))
     for reader in (always, late):
@@ -245,7 +245,7 @@ def test_a_shard_that_became_shorter_is_an_error_that_names_the_row(store: Store
     reader = Reader(store, 8)
     for _ in range(before):
         reader.read(range(40))
-    os.truncate(shard(store, 1), 5 * (8 * 8 * 3 + 4) - 6 * before)
+    os.truncate(shard(store, 1), begin(4, 8) + 8 * 8 * 3 - 2 if before else begin(5, 8))
     expected = 15 - before  # its checksum and two bytes more are cut off the row before
     with pytest.raises(StoreError, match=rf"row {expected} of .* is damaged: its file became shorter; run 'make check"):
         reader.read(range(40))
