@@ -2,8 +2,8 @@
 
 https://zarr-specs.readthedocs.io/en/latest/v3/codecs/sharding-indexed/index.html with the index at the end: the chunks,
 here one picture each, raw, followed by its CRC-32C, and a gap up to a multiple of 64 bytes; then for every row of the
-shard the offset and the length of its chunk, both 2^64 - 1 where there is none; then a CRC-32C of that index. All numbers
-are little-endian.
+shard the offset and the length of its chunk, both 2^64 - 1 where there is none; then a CRC-32C of that index. All
+numbers are little-endian.
 
 Written here rather than by a library because a picture then costs a worker no memory: it goes to the file as soon as it
 is decoded. zarr-python holds a whole shard, and cannot write some rows of one and leave others out (3.1.6).
