@@ -146,7 +146,7 @@ def test_a_killed_build_goes_on_to_the_same_bytes_without_doing_a_shard_twice(
         return seal(*arguments)
 
     monkeypatch.setattr("preprocess.build.seal", watched)
-    room = (40 - len(done)) * ((16 * 16 + 40 * 40) * 3 + 2 * 20)
+    room = (40 - len(done)) * ((16 * 16 + 40 * 40) * 3 + 2 * (20 + 64))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: Usage(10**9, 0, room))
     config = load_config(many)
     store = build_store(config, make_manifest(config))

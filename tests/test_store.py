@@ -133,6 +133,12 @@ def test_zarr_python_and_tensorstore_read_a_shard_whose_pictures_begin_at_a_line
     assert np.array_equal(tensorstore(tmp_path / "store/images_15").read().result(), images)
 
 
+def test_every_stored_picture_is_measured_and_hashed(built: Store) -> None:
+    told = built.rows.filter(status="stored").select("mean", "contrast", "colour", "phash", "profile")
+    assert len(told) == built.seal["stored"] > 0
+    assert told.null_count().sum_horizontal().item() == 0
+
+
 def test_the_seal_lists_every_file_and_its_digest_is_the_name(built: Store) -> None:
     files = {path.relative_to(built.path).as_posix() for path in built.path.rglob("*") if path.is_file()}
     assert built.seal["files"].keys() == files - {"seal.json"}
