@@ -36,8 +36,8 @@ NOT_DECAYED = ["bias", "gamma", "beta", "log_scale"]
 
 
 def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None = None) -> None:
-    """Train `run` to its last step, from its last checkpoint; `pipeline` says how it is fed, and at least every
-    `minutes` a checkpoint is written. After a collapse, and after an outage of disk or store, it begins again from there.
+    """Train `run` to its last step, from its last checkpoint, and again from there after a collapse and after an outage
+    of disk or store. `pipeline` says how it is fed; at least every `minutes` a checkpoint is written.
 
     Raises RunError where another process trains it, ConfigError where it cannot be fed as asked for, GivenUp where
     remedies do not help, Stopped where `pulse` was asked to stop.
