@@ -18,7 +18,7 @@ from train import outage
 from train.fit import fit
 from train.incidents import incidents
 from train.outage import patiently
-from train.pulse import Pulse, last_beat
+from train.pulse import Phase, Pulse, last_beat
 from train.run import Run, make_run
 
 
@@ -112,6 +112,37 @@ def test_a_store_that_comes_back_is_waited_for(
     assert capsys.readouterr().err.count("; waiting for it") == 1
     assert [line["step"] for line in run.logged()] == [3, 6]
     assert all((array == weights(whole.path)[name]).all() for name, array in weights(run.path).items())
+
+
+class Noted(Pulse):
+    """Knows which steps were finished, and when."""
+
+    def __init__(self, path: Path) -> None:
+        self.steps: list[int] = []
+        super().__init__()
+        self.path = path
+
+    def beat(self, phase: Phase, step: int | None = None) -> None:
+        super().beat(phase, step)
+        if phase == "step":
+            self.steps.append(self.step)
+            if self.steps == [1, 2]:
+                self.path.rename(self.path.with_name("away"))
+        elif phase == "wait":
+            self.path.with_name("away").rename(self.path)
+
+
+def test_steps_before_the_store_went_are_not_done_again(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
+    config = changed(config, "pipeline.feed=stream", "pipeline.prefetch=1", "train.steps=30", "train.validate_every=30")
+    run = make_run(config, tmp_path / "run")
+    monkeypatch.setattr(Shards, "read_into", stale(run.store.path))
+    pulse = Noted(run.store.path)
+    fit(run, config.pipeline, pulse=pulse)
+    assert pulse.steps == list(range(1, 31))
+    assert len(waits) == 1
+    assert run.logged()[0]["step"] == 30
 
 
 def test_a_damaged_store_is_no_outage(config: Config, tmp_path: Path) -> None:

@@ -111,13 +111,9 @@ def test_kills_at_any_moment_cost_at_most_one_interval(config: Config, undisturb
             if process.poll() is None:
                 kill(process.pid, path, alone=kills % 2 == 0)
                 kills += 1
-        if kills % 2 == 1 or kills >= 5 * SOAK:  # the trainer alone was killed: the supervisor goes on by itself
-            process.wait()
-        else:
-            with suppress(TimeoutExpired):
-                process.wait(1)
+        process.wait()  # where the trainer alone was killed, its supervisor goes on
         assert kept(path) >= before
-        if process.poll() is None or process.returncode < 0:
+        if process.returncode == -signal.SIGKILL:
             continue
         assert process.returncode == 0, process.communicate()
         assert same_weights(path, undisturbed)

@@ -12,7 +12,7 @@ from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
 from pipeline.streams import Stream, training_stream
 from preprocess.common.config import Pipeline, Span
-from preprocess.common.errors import RunError, StoreGone
+from preprocess.common.errors import RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
@@ -46,6 +46,7 @@ def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None
     with exclusive(run.path, RunError):
         known = identity(run)
         while not run.finished:
+            pulse.beat("start")
             attempt = remedied(run, len(remedies(run)))
             try:
                 patiently(partial(train_to_the_end, attempt, pipeline, known, minutes, pulse), pulse)
@@ -63,7 +64,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     """
     settings = run.settings
     network = compiled_network(run)
-    feed = Feed(run, pipeline)
+    feed = Feed(run, pipeline, lambda: pulse.beat("start"))
     validation = Validation(run, feed.validation(), pipeline.evaluation_pairs, lambda: pulse.beat("validate"))
     health = Health(network, validation)
     keeper = Keeper(run, network, known, minutes, pulse)
@@ -80,7 +81,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
                 line = validate(run, network, validation, keeper, health)
                 progress.note = f"loss {line['loss']:.4f}, validation AUC {validation.headline(line):.4f}"
                 draw_curves(curves, line)
-        except StoreGone:
+        except StoreError:  # gone, which is waited for, or damaged
             keeper.save()
             raise
     save_variables(run.path / "model.safetensors", numbered("network", network.weights))
@@ -116,12 +117,12 @@ def train_steps(run: Run, network: PairNetwork, feed: Feed, keeper: Keeper, heal
 
 def train_span(run: Run, network: PairNetwork, feed: Feed, span: Span, each_step: EachStep) -> None:
     """Train the steps of `span`."""
-    each_step.keeper.pulse.beat("compile")
     source, table = feed.training(span.size)
     network.train_on(span.size, table)
     draw = drawer(run.settings.augment, run.settings.seed)
     stream = make_stream(run, span.batch)
     dataset = training_dataset(source, stream, draw, span.start, span.stop, feed.settings.prefetch)
+    each_step.keeper.pulse.beat("compile")
     with store_errors():
         network.fit(dataset, epochs=1, verbose=0, callbacks=[each_step], shuffle=False)
 
