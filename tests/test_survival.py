@@ -91,6 +91,20 @@ def test_a_signal_saves_and_asks_to_be_run_again(
     assert told.read_text() == "0\n"
 
 
+def test_a_mistake_is_one_line_and_is_not_tried_again(config: Config, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    notify = f"train.notify=echo $PAINTINGS_STATUS $PAINTINGS_RUN > {told}"
+    process = start_fit(config, tmp_path / "run", "train.model=Nothing", notify)
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == [
+        "error: train.model should be 'compact' or a class of keras.applications, got 'Nothing'"
+    ]
+    assert "Traceback" not in err
+    assert incidents(tmp_path / "run") == []
+    assert told.read_text() == f"2 {tmp_path / 'run'}\n"
+
+
 @pytest.mark.soak
 def test_kills_at_any_moment_cost_at_most_one_interval(config: Config, undisturbed: Path, tmp_path: Path) -> None:
     """SIGKILL by turns for the trainer alone and for all, 5 times or 5 times SOAK; when a run ends, another begins.

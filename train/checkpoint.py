@@ -100,7 +100,7 @@ def save_checkpoint(folder: Path, record: Record, arrays: dict[str, Any]) -> Non
     shutil.rmtree(final, ignore_errors=True)  # one for the same step that was damaged, or that a remedy went behind
     aside.rename(final)
     fsync_folder(folder)
-    prune(folder)
+    prune(folder, record.step)
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -118,7 +118,7 @@ def note_validation(folder: Path, record: Record) -> None:
     """Write the AUC of `record` to its checkpoint, whose state stays as it is."""
     path = checkpoint_path(folder, record.step)
     write_record(path, record, read_json(path / RECORD)["state"])
-    prune(folder)
+    prune(folder, record.step)
 
 
 def record_of(path: Path) -> tuple[Record, str]:
@@ -144,9 +144,11 @@ def checkpoints(folder: Path) -> Iterator[tuple[Path, Record]]:
             continue
 
 
-def prune(folder: Path) -> None:
-    """Remove what is not among the last KEEP checkpoints and not the best, and what a kill left aside."""
-    paths = sorted(folder.glob("step-*"))
+def prune(folder: Path, step: int) -> None:
+    """Remove what is not among the last KEEP checkpoints up to `step`, the newest, and not the best; and what a kill
+    left aside. What lies ahead of the newest was damaged, or a remedy went behind it."""
+    found = sorted(folder.glob("step-*"))
+    paths = [path for path in found if path <= checkpoint_path(folder, step)]
     aucs = {}
     for path in paths:
         try:
@@ -156,6 +158,6 @@ def prune(folder: Path) -> None:
         if record.auc is not None:
             aucs[path] = record.auc, record.step
     kept = {*paths[-KEEP:], max(aucs, key=lambda path: aucs[path], default=None)}
-    for path in (*paths, *folder.glob(f"{ASIDE}*")):
+    for path in (*found, *folder.glob(f"{ASIDE}*")):
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)

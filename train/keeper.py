@@ -1,6 +1,7 @@
 """When training is kept: its last finished step, every few minutes and whenever something long or risky comes next."""
 
 import math
+import shutil
 import time
 from dataclasses import replace
 from typing import Any
@@ -45,19 +46,20 @@ class Keeper:
         self.every, self.at = 60 * minutes, time.monotonic()
 
     def restore(self) -> None:
-        """Go to the newest whole checkpoint that stands; where there is none, nothing changes.
+        """Go to the newest whole checkpoint that stands, and remove the others; where there is none, nothing changes.
 
         Raises RunError where it was written by other code or versions.
         """
         for path, record in checkpoints(self.folder):
-            if stands(record, self.done):
-                refuse_another(path, record.identity, self.record.identity)
-                load_variables(path / STATE, training_state(self.network))
-                self.record = replace(
-                    record, seed=self.record.seed, remedies=self.record.remedies, identity=self.record.identity
-                )
-                self.saved = record.step
-                break
+            if not stands(record, self.done):
+                shutil.rmtree(path)
+                continue
+            refuse_another(path, record.identity, self.record.identity)
+            load_variables(path / STATE, training_state(self.network))
+            now = self.record
+            self.record = replace(record, seed=now.seed, remedies=now.remedies, identity=now.identity)
+            self.saved = record.step
+            break
         self.pulse.beat("start", self.record.step)
 
     def finished(self, step: int, chunk: Chunk) -> None:
