@@ -45,6 +45,11 @@ def happen(kind):
     if kind.startswith("SIG"):
         os.kill(os.getpid(), getattr(signal, kind))
         time.sleep(0.5)
+    elif kind == "terminate":
+        os.kill(os.getppid(), signal.SIGTERM)
+        time.sleep(5)  # the supervisor hands it on in the middle of this step
+    elif kind == "ctrl-c":
+        os.killpg(0, signal.SIGINT)
     elif kind == "gil":
         ctypes.PyDLL(None).sleep(10000)
     elif kind == "raise":

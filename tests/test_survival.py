@@ -65,23 +65,21 @@ def test_a_crash_that_comes_again_and_again_is_given_up(config: Config, tmp_path
     assert incidents(run.path)[-1]["remedy"] == "given up after 1 restarts"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("planted", "name"), [("5:terminate", "SIGTERM"), ("compile:ctrl-c", "SIGINT")])
 def test_a_signal_saves_and_asks_to_be_run_again(
-    config: Config, undisturbed: Path, tmp_path: Path, number: signal.Signals
+    config: Config, undisturbed: Path, tmp_path: Path, planted: str, name: str
 ) -> None:
-    """At whatever moment; the last line says how far it got, and the next call goes on from there."""
+    """In a step and in compilation; the last line says how far it got, and the next call goes on from there."""
     path, told = tmp_path / "run", tmp_path / "told"
-    process = start_fit(config, path, *CHANGES, "train.max_hours=9", f"train.notify=echo $PAINTINGS_STATUS >> {told}")
-    beats = {signal.SIGTERM: '"step": 5,', signal.SIGINT: '"compile"'}[number]
-    while not (path / "heartbeat").exists() or beats not in (path / "heartbeat").read_text():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.001)
-    (os.killpg if number == signal.SIGINT else os.kill)(process.pid, number)
+    with faults(tmp_path, planted):
+        process = start_fit(
+            config, path, *CHANGES, "train.max_hours=9", f"train.notify=echo $PAINTINGS_STATUS >> {told}"
+        )
     _, err = process.communicate()
     assert process.returncode == 75, err
     kept = max((record.step for _, record in checkpoints(path / "checkpoints")), default=0)
-    assert f"train: stopped ({number.name}); step {kept} of 24 is kept; run it again to go on: {path}" in err
-    assert kept >= 5 if number == signal.SIGTERM else kept == 0
+    assert f"train: stopped ({name}); step {kept} of 24 is kept; run it again to go on: {path}" in err
+    assert kept >= 5 if name == "SIGTERM" else kept == 0
     assert "Traceback" not in err
     assert not told.exists()
     process = start_fit(config, path, *CHANGES, f"train.notify=echo $PAINTINGS_STATUS >> {told}")
