@@ -13,19 +13,19 @@ from tensorflow.python.client import device_lib
 from pipeline.buffers import Buffers
 from pipeline.feeds import PARALLEL_READS, Draw, Fetch, Places, Resident, Source, fetched
 from pipeline.streams import Stream
-from preprocess.common.errors import StoreError
+from preprocess.common.errors import StoreError, StoreGone
 
-STORE_ERROR = re.compile(r"(?:StoreError|QuarantinedRow): (.*)")
+STORE_ERROR = re.compile(r"(StoreError|StoreGone|QuarantinedRow): (.*)")
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Give back the reader's own StoreError, which TensorFlow wraps into one of its errors with a traceback as text."""
+    """Give back the reader's own StoreError or StoreGone, which TensorFlow wraps into one of its errors as text."""
     try:
         yield
     except tf.errors.OpError as error:
         if found := STORE_ERROR.search(str(error)):
-            raise StoreError(found[1]) from None
+            raise (StoreGone if found[1] == StoreGone.__name__ else StoreError)(found[2]) from None
         raise
 
 

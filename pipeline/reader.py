@@ -10,7 +10,7 @@ import tensorstore as ts
 from numpy.typing import NDArray
 
 from pipeline.shards import Shards, Unreadable, is_plain
-from preprocess.common.errors import QuarantinedRow, StoreError
+from preprocess.common.errors import QuarantinedRow, StoreError, StoreGone
 from preprocess.common.files import exists, read_bytes
 from preprocess.common.places import kvstore
 from preprocess.store import SEAL, STORED, Store, array_name
@@ -51,7 +51,8 @@ class Reader:
     def read(self, rows: Sequence[int] | NDArray[np.int64], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Return the pictures of `rows` [n] as uint8 [n, size, size, 3] sRGB, in that order; in `out` if it is given.
 
-        Raises QuarantinedRow with the reason for a row that is not stored, StoreError for one that is damaged or lost.
+        Raises QuarantinedRow with the reason for a row that is not stored, StoreGone where the store does not answer,
+        StoreError for a row that is damaged.
         """
         wanted = np.asarray(rows, np.int64)
         outside = wanted[(wanted < 0) | (wanted >= len(self.stored))]
@@ -79,9 +80,9 @@ class Reader:
         """Return the error that says which row cannot be read, why, and what to do."""
         row = f"row {error.row} of {self.store.path}"
         if not error.damaged:
-            return StoreError(f"{row} cannot be read: {error.why}; look after the disk, mount or network it comes from")
+            return StoreGone(f"{row} cannot be read: {error.why}; look after the disk, mount or network it comes from")
         if not exists(self.store.path / SEAL):
-            return StoreError(f"{row} is gone with the store: mount its disk again, or run 'make store'")
+            return StoreGone(f"{row} is gone with the store: mount its disk again, or run 'make store'")
         return StoreError(f"{row} is damaged: {error.why}; run 'make check-store'")
 
 
@@ -91,7 +92,7 @@ def sealed_metadata(store: Store, size: int) -> dict[str, Any]:
     try:
         data = read_bytes(store.path / name)
     except OSError as error:
-        raise StoreError(f"{store.path / name} cannot be read: {error.strerror}; run 'make check-store'") from None
+        raise StoreGone(f"{store.path / name} cannot be read: {error.strerror}; run 'make check-store'") from None
     if hashlib.sha256(data).hexdigest() != store.seal["files"].get(name):
         raise StoreError(f"{store.path / name} does not match its seal; run 'make check-store'")
     metadata: dict[str, Any] = json.loads(data)

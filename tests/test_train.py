@@ -1,11 +1,6 @@
 """Training, evaluation and the verdict, on a collection that is learned in seconds."""
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -20,16 +15,13 @@ from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError, SourceError, SplitError, StoreError
 from preprocess.common.files import exclusive, read_json, write_parquet
 from tests.tiny import tiny_collection, write_settings
-from train.checkpoint import load_latest, save_checkpoint
 from train.compare import compare
 from train.evaluate import evaluate
 from train.figures import figures_text, fresh_metrics
-from train.fit import compiled_network, fit
+from train.fit import fit
 from train.run import Run, finished_run, make_run, open_run
 from train.status import status, status_text
 from train.validation import side_pairs
-
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
@@ -88,51 +80,6 @@ def test_the_same_settings_give_the_same_weights_and_another_seed_others(run: Ru
     assert all(np.allclose(array, weights(again)[name], atol=1e-4) for name, array in weights(run).items())
     other = trained(load_config(home / "config.yaml", ["train.seed=1"]))
     assert not all(np.allclose(array, weights(other)[name], atol=1e-2) for name, array in weights(run).items())
-
-
-def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_weights(run: Run, home: Path) -> None:
-    path = home / "killed"
-    command = [sys.executable, "-m", "train", "fit", "--config", str(home / "config.yaml"), "--run", str(path)]
-    process = subprocess.Popen(command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL)
-    while not (path / "checkpoints" / "step-00000003").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (path / "finished.json").exists()
-    checkpoint = (path / "checkpoints" / "step-00000003" / "record.json").stat().st_mtime_ns
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    assert (path / "checkpoints" / "step-00000003" / "record.json").stat().st_mtime_ns == checkpoint
-    killed = open_run(path)
-    assert [line["step"] for line in killed.logged()] == [3, 6]
-    assert all(np.allclose(array, weights(killed)[name], atol=1e-4) for name, array in weights(run).items())
-
-
-def test_a_damaged_newest_checkpoint_is_passed_over(run: Run, tmp_path: Path) -> None:
-    network = compiled_network(run)
-    for step, value in ((5, 0.25), (6, 0.5)):
-        network.verifier.bias.assign(value)
-        save_checkpoint(tmp_path, step, network)
-    state = tmp_path / "step-00000006" / "state.safetensors"
-    data = bytearray(state.read_bytes())
-    data[-1] ^= 1
-    state.write_bytes(data)
-    assert load_latest(tmp_path, network) == 5
-    assert float(network.verifier.bias.numpy()) == 0.25
-
-
-def test_a_checkpoint_holds_the_optimizer(run: Run, tmp_path: Path) -> None:
-    network = compiled_network(run)
-    momentum = network.optimizer.variables[-1]
-    momentum.assign(np.full(momentum.shape, 0.125, np.float32))
-    save_checkpoint(tmp_path, 1, network)
-    other = compiled_network(run)
-    load_latest(tmp_path, other)
-    assert (other.optimizer.variables[-1].numpy() == 0.125).all()
-
-
-def test_only_the_last_checkpoints_are_kept(run: Run) -> None:
-    assert [path.name for path in sorted((run.path / "checkpoints").iterdir())] == ["step-00000003", "step-00000006"]
 
 
 def test_a_run_in_use_is_refused(run: Run, config: Config) -> None:

@@ -1,5 +1,6 @@
 """python -m train: from a sealed store to a verdict on two paintings."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +26,13 @@ def train() -> None:
 @verb
 @run_option
 def fit(config: "Config", path: Path | None) -> None:
-    """Train the model of the settings, from its last checkpoint."""
+    """Train the model of the settings, from its last checkpoint: status 0 finished, 75 to be run again, 1 given up."""
     from train.run import make_run
+    from train.unattended import train_unattended
 
     run = make_run(config, path)
-    if not run.finished:
-        import_tensorflow()
-        from train.fit import fit as train_to_the_end
-
-        train_to_the_end(run, config.pipeline)
+    if not run.finished and (status := train_unattended(run, config)):
+        sys.exit(status)
     click.echo(f"train: finished: {run.path}")
 
 

@@ -1,7 +1,7 @@
 """Training: steps in chunks, and after each chunk a validation, a line in the log and a checkpoint."""
 
 import sys
-import time
+from functools import partial
 from typing import Any
 
 import keras
@@ -13,14 +13,22 @@ from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
 from pipeline.streams import Stream, outlook, training_stream
 from preprocess.common.config import Pipeline, Span
-from preprocess.common.errors import RunError
+from preprocess.common.errors import RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
-from train.checkpoint import load_latest, numbered, save_checkpoint, save_variables
+from train.checkpoint import numbered, save_variables
 from train.feed import Feed
+from train.health import Collapse, Health
+from train.identity import identity
+from train.incidents import note
+from train.keeper import EachStep, Keeper
 from train.losses import make_loss
 from train.model import PairNetwork, centre
+from train.optimizer import WatchedAdamW
+from train.outage import patiently, wait_for_store
 from train.predict import build_network
+from train.pulse import Pulse
+from train.remedies import remedied, remedies, remedy
 from train.run import Run
 from train.validation import Validation
 
@@ -28,71 +36,99 @@ WARM_UP_SHARE = 0.05
 NOT_DECAYED = ["bias", "gamma", "beta", "log_scale"]
 
 
-def fit(run: Run, pipeline: Pipeline) -> None:
-    """Train `run` to its last step, from its last checkpoint; `pipeline` says how it is fed.
+def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None = None) -> None:
+    """Train `run` to its last step, from its last checkpoint, and again from there after a collapse and after an outage
+    of disk or store. `pipeline` says how it is fed; at least every `minutes` a checkpoint is written.
 
-    Raises RunError where another process trains it, ConfigError where it cannot be fed as asked for.
+    Raises RunError where another process trains it, ConfigError where it cannot be fed as asked for, GivenUp where
+    remedies do not help, Stopped where `pulse` was asked to stop.
     """
+    pulse = pulse or Pulse()
     with exclusive(run.path, RunError):
-        if run.finished:
-            return
-        settings = run.settings
-        network = compiled_network(run)
-        feed = Feed(run, pipeline)
-        validation = Validation(run, feed.validation(), pipeline.evaluation_pairs)
-        checkpoints = run.path / "checkpoints"
-        step = load_latest(checkpoints, network)
-        if step == 0:
-            start = settings.spans[0]
-            network.train_on(start.size, None)
-            centre(network, Reader(run.store, start.size).read(make_stream(run, start.batch).batch_at(0).rows))
-        for span in settings.spans:
-            stream, labels = make_stream(run, span.batch), side_rows(run.split, TRAIN)[1]
-            print(outlook(stream, labels, span.start, span.stop), file=sys.stderr, flush=True)
-        curves = tf.summary.create_file_writer(str(run.path / "tensorboard"))
-        with Progress("train", settings.steps, "step", step) as progress:
-            while step < settings.steps:
-                stop = min(step + settings.validate_every, settings.steps)
-                line = train_steps(run, network, feed, step, stop, progress)
-                step = stop
-                line |= validation.measure(network)
+        known = identity(run)
+        while not run.finished:
+            pulse.beat("start")
+            attempt = remedied(run, len(remedies(run)))
+            try:
+                patiently(partial(train_to_the_end, attempt, pipeline, known, minutes, pulse), pulse)
+            except Collapse as collapse:
+                remedy(run, collapse)
+            except StoreGone as gone:
+                note(run.path, pulse.step, str(gone), "waiting for the store")
+                wait_for_store(run, pulse)
+
+
+def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minutes: float, pulse: Pulse) -> None:
+    """Train until the end, or until something stands in the way; the last finished step is then saved.
+
+    Raises Collapse, StoreGone, Stopped, and what `fit` raises.
+    """
+    settings = run.settings
+    network = compiled_network(run)
+    feed = Feed(run, pipeline, lambda: pulse.beat("start"))
+    validation = Validation(run, feed.validation(), pipeline.evaluation_pairs, lambda: pulse.beat("validate"))
+    health = Health(network, validation)
+    keeper = Keeper(run, network, known, minutes, pulse)
+    keeper.restore()
+    if keeper.record.step == 0:
+        start = settings.spans[0]
+        network.train_on(start.size, None)
+        centre(network, Reader(run.store, start.size).read(make_stream(run, start.batch).batch_at(0).rows))
+    for span in settings.spans:
+        stream, labels = make_stream(run, span.batch), side_rows(run.split, TRAIN)[1]
+        print(outlook(stream, labels, span.start, span.stop), file=sys.stderr, flush=True)
+    curves = tf.summary.create_file_writer(str(run.path / "tensorboard"))
+    with Progress("train", settings.steps, "step", keeper.record.step) as progress:
+        try:
+            while keeper.record.step < settings.steps or keeper.record.auc is None:
+                train_steps(run, network, feed, keeper, health, progress)
+                line = validate(run, network, validation, keeper, health)
                 progress.note = f"loss {line['loss']:.4f}, validation AUC {validation.headline(line):.4f}"
-                # The checkpoint comes last: after a kill before it, the chunk is done again and its line replaced.
-                run.log(line)
                 draw_curves(curves, line)
-                save_checkpoint(checkpoints, step, network)
-        save_variables(run.path / "model.safetensors", numbered("network", network.weights))
-        write_json(run.path / "finished.json", {"step": step, "validation": validation.with_intervals(network)})
+        except StoreError:  # gone, which is waited for, or damaged
+            keeper.save()
+            raise
+    save_variables(run.path / "model.safetensors", numbered("network", network.weights))
+    write_json(run.path / "finished.json", {"step": settings.steps, "validation": validation.with_intervals(network)})
 
 
-def train_steps(
-    run: Run, network: PairNetwork, feed: Feed, start: int, stop: int, progress: Progress
-) -> dict[str, Any]:
-    """Train steps `start` to `stop` - 1, each as its stage wants it, and return the line for the log."""
-    began, loss, pictures = time.monotonic(), 0.0, 0
+def validate(run: Run, network: PairNetwork, validation: Validation, keeper: Keeper, health: Health) -> dict[str, Any]:
+    """Measure the network after a chunk, write the line of the log and note it in the checkpoint; return the line."""
+    keeper.pulse.beat("validate")
+    step, chunk, done = keeper.record.step, keeper.record.chunk, keeper.record.remedies
+    steps = (step - 1) % run.settings.validate_every + 1
+    line = {
+        "step": step, "loss": chunk.loss / steps, "seconds": round(chunk.seconds, 3),
+        "pictures_per_second": round(chunk.pictures / chunk.seconds, 1),
+    } | validation.measure(network) | ({"remedies": done} if done else {})  # fmt: skip
+    health.check_validation(line)
+    # The checkpoint hears of it last: after a kill before that, this is done again and the line replaced.
+    run.log(line)
+    keeper.validated(validation.headline(line))
+    return line
+
+
+def train_steps(run: Run, network: PairNetwork, feed: Feed, keeper: Keeper, health: Health, progress: Progress) -> None:
+    """Train to the end of the chunk, each step as its stage wants it, and save."""
+    stop = keeper.chunk_end(run.settings)
     for span in run.settings.spans:
-        first, end = max(start, span.start), min(stop, span.stop)
+        first, end = max(keeper.record.step, span.start), min(stop, span.stop)
         if first < end:
-            loss += (end - first) * train_span(run, network, feed, span._replace(start=first, stop=end), progress)
-            pictures += (end - first) * span.batch
-    seconds = time.monotonic() - began
-    return {
-        "step": stop, "loss": loss / (stop - start), "seconds": round(seconds, 3),
-        "pictures_per_second": round(pictures / seconds, 1),
-    }  # fmt: skip
+            each_step = EachStep(keeper, health, progress, first, span.batch)
+            train_span(run, network, feed, span._replace(start=first, stop=end), each_step)
+            keeper.save()  # the next stage, or validation, is compiled first
 
 
-def train_span(run: Run, network: PairNetwork, feed: Feed, span: Span, progress: Progress) -> float:
-    """Train the steps of `span` and return their mean loss."""
+def train_span(run: Run, network: PairNetwork, feed: Feed, span: Span, each_step: EachStep) -> None:
+    """Train the steps of `span`."""
     source, table = feed.training(span.size)
     network.train_on(span.size, table)
     draw = drawer(run.settings.augment, run.settings.seed)
     stream = make_stream(run, span.batch)
     dataset = training_dataset(source, stream, draw, span.start, span.stop, feed.settings.prefetch)
-    tick = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: progress.advance(1))
+    each_step.keeper.pulse.beat("compile")
     with store_errors():
-        history = network.fit(dataset, epochs=1, verbose=0, callbacks=[tick], shuffle=False)
-    return float(history.history["loss"][0])
+        network.fit(dataset, epochs=1, verbose=0, callbacks=[each_step], shuffle=False)
 
 
 def make_stream(run: Run, batch: int) -> Stream:
@@ -109,7 +145,7 @@ def compiled_network(run: Run) -> PairNetwork:
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, settings.steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
     )
-    optimizer = keras.optimizers.AdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
+    optimizer = WatchedAdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     # The projective transform of the augmentation has no XLA kernel.
     network.compile(optimizer=optimizer, loss=make_loss(settings.loss), jit_compile=False)

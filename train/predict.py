@@ -1,6 +1,6 @@
 """Embeddings and scores: of rows of a store, and of two picture files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -40,14 +40,23 @@ def build_network(run: Run) -> PairNetwork:
     return network
 
 
-def embed_rows(network: PairNetwork, source: Source, rows: NDArray[np.int64], what: str | None) -> NDArray[np.float32]:
-    """Return the embeddings float32 [n, d] of `rows` [n]; `what` names the work where its progress is to be shown."""
+def embed_rows(
+    network: PairNetwork,
+    source: Source,
+    rows: NDArray[np.int64],
+    what: str | None,
+    tick: Callable[[], None] | None = None,
+) -> NDArray[np.float32]:
+    """Return the embeddings float32 [n, d] of `rows` [n]; `what` names the work where its progress is to be shown, and
+    `tick` is called after every batch."""
     batches = in_order(rows, EMBED_BATCH)
     shown = nullcontext() if what is None else Progress(what, len(rows), "picture")
     found = []
     with shown as progress, store_errors():
         for images in rows_dataset(source, batches):
             found.append(embed(network, images.numpy()))
+            if tick is not None:
+                tick()
             if progress is not None:
                 progress.advance(len(images))
     return np.concatenate(found)

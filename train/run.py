@@ -4,6 +4,9 @@ runs/<collection>-<digest>/
     run.json            store fingerprint, settings, versions
     split.parquet       side of every row
     log.jsonl           one line per validation
+    heartbeat           what the trainer is doing: train/pulse.py
+    incidents.jsonl     what went wrong, and what was done: train/incidents.py
+    remedies.json       what was changed after collapses: train/remedies.py
     tensorboard/        the same as curves
     checkpoints/        see train/checkpoint.py
     evaluation/         the pairs on which each side is measured, <side>-<most pairs>.parquet
@@ -86,7 +89,7 @@ class Run:
 def settings_of(config: Config) -> dict[str, Any]:
     """Return the settings that decide what is learned."""
     pipeline = config.pipeline.model_dump(include={"stream", "artists", "paintings_per_artist", "hard_share"})
-    return {"split": config.split.model_dump(), "pipeline": pipeline, "train": config.train.model_dump()}
+    return {"split": config.split.model_dump(), "pipeline": pipeline, "train": config.train.content}
 
 
 def run_path(config: Config, store: Store) -> Path:

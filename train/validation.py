@@ -1,5 +1,6 @@
 """The two sides of validation, seen and unseen artists: their pairs, drawn once, and how well a network tells them."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,17 +29,23 @@ def side_pairs(run: Run, side: str, most: int) -> PairList:
 class Validation:
     """Measures a network during training, on the same pairs each time."""
 
-    def __init__(self, run: Run, source: Source, most_pairs: int) -> None:
-        self.run, self.source = run, source
+    def __init__(self, run: Run, source: Source, most_pairs: int, tick: Callable[[], None] = lambda: None) -> None:
+        """`tick` is called after every batch of embeddings."""
+        self.run, self.source, self.tick = run, source, tick
         self.sides = [side for side in VALIDATION if can_pair(run.split, side)]
         self.pairs = {side: side_pairs(run, side, most_pairs) for side in self.sides}
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """The rows [n] of the side that matters most: of unseen artists where there are any."""
+        return side_rows(self.run.split, self.sides[-1])[0]
 
     def scores(self, network: PairNetwork) -> dict[str, NDArray[np.float64]]:
         """Return the scores [m] of each side's pairs."""
         found = {}
         for side, pairs in self.pairs.items():
             rows = side_rows(self.run.split, side)[0]
-            embeddings = embed_rows(network, self.source, rows, None)
+            embeddings = embed_rows(network, self.source, rows, None, self.tick)
             found[side] = score_pairs(network, self.run.settings.loss, rows, embeddings, pairs)
         return found
 

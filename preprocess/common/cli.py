@@ -55,7 +55,7 @@ def say(value: dict[str, Any], machine: bool, sentence: str) -> None:
     click.echo(json.dumps(value, ensure_ascii=False) if machine else sentence)
 
 
-def main(group: click.Group, program: str) -> None:
+def main(group: click.Command, program: str) -> None:
     """Run a command line; a user's mistake becomes one line on standard error and exit status 2."""
     try:
         group.main(prog_name=f"python -m {program}", standalone_mode=True)

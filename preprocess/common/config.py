@@ -141,6 +141,14 @@ class Train(Section):
     weight_decay: float = Field(1e-2, ge=0, le=1)
     seed: int = Field(0, ge=0, lt=2**32)
     validate_every: int = Field(250, ge=1, description="steps; a checkpoint is written each time")
+    checkpoint_minutes: float = Field(10.0, gt=0, description="most that a crash costs")
+    max_hours: float | None = Field(None, gt=0, description="then training ends with status 75, to be run again")
+    notify: str | None = Field(None, min_length=1, description="a shell command, run when training finished or failed")
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The settings that decide what is learned."""
+        return self.model_dump(exclude={"checkpoint_minutes", "max_hours", "notify"})
 
     @field_validator("stages")
     @classmethod

@@ -21,6 +21,10 @@ class QuarantinedRow(StoreError, LookupError):  # noqa: N818 - named for what it
     """A row was asked for whose picture could not be stored; the message carries the reason."""
 
 
+class StoreGone(StoreError):  # noqa: N818 - named for what it is about
+    """The store, or the disk, mount or network it comes from, does not answer; it may come back as it was."""
+
+
 class SplitError(UserError):
     """There are too few artists or paintings to split, or to draw pairs from."""
 

@@ -1,0 +1,64 @@
+"""The trainer's process, which train/supervise.py starts: python -m train.worker JOB, a JSON object."""
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from preprocess.common.cli import main
+from train.quiet import import_tensorflow
+
+GIVEN_UP = 69
+"""The exit status that asks not to be started again (EX_UNAVAILABLE of sysexits.h); the reason is the last incident."""
+PR_SET_PDEATHSIG = 1
+
+
+def job_of(run: Path, pipeline: dict[str, Any], minutes: float) -> str:
+    """Return the JOB of a worker of this process: train the run in `run`, fed by the settings `pipeline`."""
+    return json.dumps({"run": str(run), "pipeline": pipeline, "minutes": minutes, "supervisor": os.getpid()})
+
+
+def end_with(supervisor: int) -> None:
+    """Make the kernel end this process when its supervisor does, or nobody would watch it, and the run be locked."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != supervisor:  # it ended before
+        sys.exit(GIVEN_UP)
+
+
+@click.command()
+@click.argument("job")
+def worker(job: str) -> None:
+    """Train a run; exit status 0, STOPPED, GIVEN_UP, or 2 for what only a person can put right."""
+    from train.pulse import NAME, STOPPED, Pulse, Stopped
+
+    values = json.loads(job)
+    end_with(values["supervisor"])
+    path = Path(values["run"])
+    pulse = Pulse(path / NAME)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pulse.ask)
+    import_tensorflow()
+    import tensorflow as tf
+
+    from preprocess.common.config import Pipeline
+    from train.fit import fit
+    from train.remedies import GivenUp
+    from train.run import open_run
+
+    tf.config.experimental.enable_op_determinism()
+    try:
+        fit(open_run(path), Pipeline.model_validate(values["pipeline"]), values["minutes"], pulse)
+    except Stopped:
+        sys.exit(STOPPED)
+    except GivenUp:
+        sys.exit(GIVEN_UP)
+
+
+if __name__ == "__main__":
+    main(worker, "train.worker")
