@@ -2,6 +2,7 @@
 
 import errno
 import json
+import mmap
 import os
 import select
 import signal
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -36,6 +38,8 @@ ENVIRONMENT = {
 }  # fmt: skip
 """One thread, and some memory kept between pictures: dask tells glibc to keep none, which costs 0.7 ms a picture."""
 LONGEST_LINE = 1 << 16
+SHARED = next(Path("/dev").glob("shm"), None)
+"""Where the file lies that a child's squares come in: they cost 0.1 ms a picture less than through a socket."""
 ANSWER = TypeAdapter(Answer)
 
 
@@ -95,12 +99,14 @@ class Child:
         self.looked = self.deadline = 0.0
         # The parent's own path: on a cluster the package may come from a wheel that was sent there.
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-        # A socket carries 200 KB of squares in 0.06 ms, a pipe, with its 64 KB, in 0.23.
         self.socket, theirs = socket.socketpair()
-        with theirs:
+        with theirs, TemporaryFile(dir=SHARED) as file:
+            file.truncate(task.bytes)
+            self.pixels = mmap.mmap(file.fileno(), task.bytes, access=mmap.ACCESS_READ)
             self.process = subprocess.Popen(  # noqa: S603 - this very interpreter
-                [sys.executable, "-P", "-m", "preprocess.decoding", json.dumps(asdict(task))],
-                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
+                [sys.executable, "-P", "-m", "preprocess.decoding", json.dumps(asdict(task)), str(file.fileno())],
+                stdin=theirs.fileno(), stdout=subprocess.DEVNULL, pass_fds=[file.fileno()],
+                env=os.environ | ENVIRONMENT | {"PYTHONPATH": path},
             )  # fmt: skip
         self.socket.settimeout(LOOK)
         self.speaks = select.poll()
@@ -115,34 +121,30 @@ class Child:
             raise
 
     def ask(self, request: bytes, patience: float) -> tuple[Answer, NDArray[np.uint8]]:
-        """Return the answer to a request, and the bytes that follow it. Raises ChildDied, ChildStopped."""
+        """Return the answer to a request, and a copy of the pixels that lie in the shared memory.
+
+        Raises ChildDied, ChildStopped.
+        """
         self.deadline = time.monotonic() + patience
         with suppress(BrokenPipeError):  # why it is gone is found on reading
             self.socket.sendall(request)
-        head, chunk = bytearray(), bytearray(512)  # small: what follows the line is copied once more
-        while b"\n" not in head and len(head) < LONGEST_LINE:
-            head += chunk[: self.receive(memoryview(chunk))]
-        line, _, first = head.partition(b"\n")
+        line = bytearray()
+        while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+            line += self.receive()
         try:
             answer = ANSWER.validate_json(line)
         except ValidationError:
             answer = Answer()
-        pixels = np.empty(sum(3 * side * side for side in self.task.sides) if answer.profile else 0, np.uint8)
-        filled = len(first)
-        if filled > len(pixels) or (answer.profile is None) == (answer.problem is None):
+        if (answer.profile is None) == (answer.problem is None):
             raise ChildDied("answered nonsense")
-        view = pixels.data
-        view[:filled] = first
-        while filled < len(pixels):
-            filled += self.receive(view[filled:])
-        return answer, pixels
+        return answer, np.array(np.frombuffer(self.pixels, np.uint8) if answer.profile else (), np.uint8)
 
-    def receive(self, into: memoryview) -> int:
-        """Wait for bytes, put them into a buffer, and return how many came. Raises ChildDied, ChildStopped."""
+    def receive(self) -> bytes:
+        """Wait for bytes and return them. Raises ChildDied, ChildStopped."""
         while time.monotonic() < self.deadline:
             try:
-                if count := self.socket.recv_into(into):
-                    return count
+                if received := self.socket.recv(LONGEST_LINE):
+                    return received
                 raise self.death()
             except ConnectionResetError:
                 raise self.death() from None

@@ -1,10 +1,11 @@
 """The child in which pictures are decoded: a JSON line in names one, a JSON line out says what became of it.
 
-Its squares follow that line, and their thumbnail. `preprocess.decoder` starts and watches it.
+Its squares, and their thumbnail, lie in memory shared with the parent. `preprocess.decoder` starts and watches it.
 """
 
 import importlib
 import json
+import mmap
 import os
 import pkgutil
 import resource
@@ -45,13 +46,18 @@ class Task:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Pixels on a side of what follows an answer: the squares in the order of their sizes, and the thumbnail."""
+        """Pixels on a side of what comes with an answer: the squares in the order of their sizes, and the thumbnail."""
         return *self.sizes, thumbnail_side(self.sizes)
+
+    @property
+    def bytes(self) -> int:
+        """How many those pixels take."""
+        return sum(3 * side * side for side in self.sides)
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What became of a picture: its header as far as known, and a profile (squares follow) or a problem.
+    """What became of a picture: its header as far as known, and a profile (there are squares) or a problem.
 
     `errno` tells a failure of the machine from one of the picture. `starved`: memory ran out.
     """
@@ -175,9 +181,9 @@ def load_plugins() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def send(answer: Answer, squares: list[NDArray[np.uint8]]) -> None:
+def send(answer: Answer) -> None:
     """Write one answer to the socket that is standard input, where nothing that a decoder prints can come between."""
-    os.writev(0, [json.dumps(vars(answer)).encode() + b"\n", *(pixels.data for pixels in squares)])
+    os.write(0, json.dumps(vars(answer)).encode() + b"\n")
 
 
 def main() -> None:
@@ -185,8 +191,9 @@ def main() -> None:
     task = Task(**json.loads(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     load_plugins()
+    shared = np.frombuffer(mmap.mmap(int(sys.argv[2]), task.bytes), np.uint8)
     limit_memory(task.memory)
-    send(Answer(problem="no picture yet"), [])
+    send(Answer(problem="no picture yet"))
     os.dup2(1, 2)  # nowhere, which is where decoders may print; until here it tells why a start failed
     for line in sys.stdin.buffer:
         request = json.loads(line)
@@ -194,7 +201,9 @@ def main() -> None:
         signal.setitimer(signal.ITIMER_REAL, task.patience + ORPHANED)
         answer, squares = decode(task, Path(request["path"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
-        send(answer, squares)
+        if squares:
+            np.concatenate([pixels.ravel() for pixels in squares], out=shared)
+        send(answer)
 
 
 if __name__ == "__main__":
