@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from sklearn.metrics import roc_auc_score
 
 from pipeline.copies.find import CROPS, THUMB, WHOLE, candidates, find_copies, through
@@ -23,6 +23,9 @@ from preprocess.store import Store
 from tests.helpers import Pixels, smooth, write_config
 
 SMALL = {"preprocess": {"sizes": [16, 32], "rows_per_shard": 512, "workers": 1}, "train": {"size": 16}}
+
+STRETCHED = SMALL | {"preprocess": {"sizes": [16, 32], "rows_per_shard": 512, "workers": 1, "square": "stretch"}}
+"""So that the borders are in the squares."""
 
 
 def textured(seed: int, size: int = 128) -> Pixels:
@@ -103,24 +106,30 @@ def test_bands_are_found_along_the_edges_they_are_at() -> None:
     assert not banded(pictures, padded=True)[1].any()
 
 
-def built(folder: Path, sized_by_artist: bool) -> tuple[Config, Store]:
-    """Return a store of soft pictures by 60 artists; each has a size of his own, or every file has any size."""
+def built(folder: Path, telling: str) -> tuple[Config, Store]:
+    """Return a store of soft pictures by 60 artists, of which only what is `telling` of a file depends on the artist.
+
+    "size", "quality" (of the JPEG), "border" (its colour) or "nothing".
+    """
     rng = np.random.default_rng(5)
     for artist in range(60):
-        own = rng.integers(40, 200, 2)
+        own, quality, colour = rng.integers(40, 200, 2), int(rng.integers(40, 96)), tuple(rng.integers(0, 256, 3))
         (folder / "pictures" / f"artist {artist:02d}").mkdir(parents=True)
         for number in range(6):
-            width, height = own + rng.integers(0, 4, 2) if sized_by_artist else rng.integers(40, 200, 2)
+            width, height = own + rng.integers(0, 4, 2) if telling == "size" else rng.integers(40, 200, 2)
             picture = smooth(10 * artist + number, int(width), int(height))
-            picture.save(folder / "pictures" / f"artist {artist:02d}" / f"{number}.jpg")
-    config = load_config(write_config(folder, source={"kind": "folders", "path": "pictures"}, **SMALL))
+            if telling == "border":
+                picture = ImageOps.expand(picture.crop((4, 4, picture.width - 4, picture.height - 4)), 4, colour)
+            saved = quality + int(rng.integers(-1, 2)) if telling == "quality" else 75
+            picture.save(folder / "pictures" / f"artist {artist:02d}" / f"{number}.jpg", quality=saved)
+    config = load_config(write_config(folder, source={"kind": "folders", "path": "pictures"}, **STRETCHED))
     return config, build_store(config, make_manifest(config))
 
 
 @pytest.fixture(scope="module")
 def sized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Config, Store]:
     """A store in which the size of a file betrays its artist."""
-    return built(tmp_path_factory.mktemp("sized"), sized_by_artist=True)
+    return built(tmp_path_factory.mktemp("sized"), "size")
 
 
 def test_sizes_that_betray_artists_are_a_shortcut_and_blamed(sized: tuple[Config, Store]) -> None:
@@ -131,8 +140,19 @@ def test_sizes_that_betray_artists_are_a_shortcut_and_blamed(sized: tuple[Config
     assert finding.what.split("mostly by ")[1].split(",")[0] in ("size", "aspect", "bytes")
 
 
+@pytest.mark.parametrize(
+    ("telling", "blamed"), [("quality", {"JPEG quality"}), ("border", {"border colour", "border spread"})]
+)
+def test_another_trace_of_the_artist_is_a_shortcut_and_blamed(telling: str, blamed: set[str], tmp_path: Path) -> None:
+    config, store = built(tmp_path, telling)
+    (finding,) = shortcuts(store, make_split(store, config), seed=0)
+    assert finding.severity == Severity.WARNING
+    assert float(finding.figures["auc"]) > 0.7
+    assert finding.what.split("mostly by ")[1].split(",")[0] in blamed
+
+
 def test_sizes_that_say_nothing_are_no_shortcut(tmp_path: Path) -> None:
-    config, store = built(tmp_path, sized_by_artist=False)
+    config, store = built(tmp_path, "nothing")
     (finding,) = shortcuts(store, make_split(store, config), seed=0)
     assert finding.severity == Severity.NOTE
     assert 0.35 < float(finding.figures["auc"]) < 0.6
