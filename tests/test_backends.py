@@ -1,12 +1,12 @@
-"""Feeds as plain numpy iterators, for Keras on another backend than TensorFlow."""
+"""Keras on another backend than TensorFlow: the same numbers, and training from plain numpy iterators."""
 
+import json
 import os
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
-import pytest
+import numpy as np
 
 from tests.conftest import ROOT
 from tests.tiny import tiny_collection
@@ -43,15 +43,49 @@ for source in (reader, load(reader, rows)):
 """
 
 
-def test_numpy_batches_train_a_network_on_jax_from_store_and_memory_alike(tmp_path: Path) -> None:
-    if find_spec("jax") is None:
-        pytest.skip("jax is not installed, so Keras on another backend goes untested here: pip install jax")
-    tiny_collection(tmp_path)
+FORWARD = """
+import json
+import keras, numpy as np
+from pipeline.augmentation import drawer
+from preprocess.common.config import Train
+from train.losses import make_loss
+from train.model import PairNetwork
+
+rng = np.random.default_rng(0)
+batch = {
+    "images": rng.integers(0, 256, (16, 32, 32, 3), dtype=np.uint8), "left": np.arange(0, 16, 2, dtype=np.int32),
+    "right": np.arange(1, 16, 2, dtype=np.int32), "augment": drawer("strong", 0)(7, 16),
+}
+for loss in ("sigmoid", "contrastive"):
+    network = PairNetwork(Train(size=16, width=8, embedding=16, loss=loss))
+    network(batch)
+    for weight in network.weights:
+        weight.assign(rng.normal(0, 0.3, weight.shape))
+    for training in (False, True):
+        output = network(batch, training=training)
+        value = make_loss(loss)(np.arange(8)[:, None] % 2, output)
+        print(json.dumps([*keras.ops.convert_to_numpy(output).ravel().tolist(), float(value)]))
+"""
+
+
+def run_on(backend: str, script: str, *arguments: object) -> list[str]:
+    """Return the lines that a script prints with Keras on a backend."""
     answer = subprocess.run(
-        [sys.executable, "-c", TRAIN, str(tmp_path / "config.yaml")], cwd=ROOT, capture_output=True, text=True,
-        check=False, env=os.environ | {"KERAS_BACKEND": "jax"},
+        [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False,
+        env=os.environ | {"KERAS_BACKEND": backend},
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-2000:]
-    (used, learned, from_store), (_, _, from_memory) = map(str.split, answer.stdout.splitlines())
+    return answer.stdout.splitlines()
+
+
+def test_network_augmentation_and_losses_give_the_same_numbers_on_jax() -> None:
+    ours, theirs = (np.array(list(map(json.loads, run_on(backend, FORWARD)))) for backend in ("tensorflow", "jax"))
+    assert np.ptp(ours, axis=1).min() > 0.01
+    np.testing.assert_allclose(theirs, ours, rtol=1e-4, atol=1e-4)
+
+
+def test_numpy_batches_train_a_network_on_jax_from_store_and_memory_alike(tmp_path: Path) -> None:
+    tiny_collection(tmp_path)
+    (used, learned, from_store), (_, _, from_memory) = map(str.split, run_on("jax", TRAIN, tmp_path / "config.yaml"))
     assert (used, learned) == ("jax", "True")
     assert from_store == from_memory
