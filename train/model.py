@@ -11,6 +11,7 @@ from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import augment
 from train.losses import make_verifier
+from train.pieces import in_pieces
 from train.table import Table
 
 NEIGHBOURHOOD = 9
@@ -92,6 +93,8 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.verifier = make_verifier(settings.loss)
         self.picture_size = self.training_size = settings.size
         self.table: Table | None = None
+        self.piece: int | None = None
+        """How many pictures are embedded at once in training; None: the whole batch."""
 
     def train_on(self, size: int, table: Table | None) -> None:
         """Train with pictures of `size` pixels from now on, taken out of `table` where their places are given."""
@@ -102,14 +105,22 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Return the verifier's output float32 [m, 1] for pairs of inputs["images"], uint8 [n, stored, stored, 3] or
         int64 [n], their places in the table."""
-        images = inputs["images"] if self.table is None else self.table.take(inputs["images"])
-        images = resized(images, self.training_size if training else self.picture_size)
-        if training:
-            images = augment(images, inputs["augment"])
-        embeddings = self.embedder(images, training=training)
+        pictures = [inputs["images"]] + ([inputs["augment"]] if training else [])
+        if training and self.piece is not None and self.piece < pictures[0].shape[0]:
+            embeddings = in_pieces(self.embed, pictures, self.piece, self.embedder.output_shape[-1])
+        else:
+            embeddings = self.embed(*pictures)
         left = ops.take(embeddings, inputs["left"], axis=0)
         right = ops.take(embeddings, inputs["right"], axis=0)
         return self.verifier(left, right)
+
+    def embed(self, images: Any, drawn: Any = None) -> Any:
+        """Return embeddings float32 [n, embedding] of pictures or places; in training, of their variants that `drawn`
+        [n, 9] asks for."""
+        images = images if self.table is None else self.table.take(images)
+        if drawn is None:
+            return self.embedder(resized(images, self.picture_size), training=False)
+        return self.embedder(augment(resized(images, self.training_size), drawn), training=True)
 
 
 def centre(network: PairNetwork, pictures: Any) -> None:
