@@ -49,7 +49,7 @@ def gradient(network: PairNetwork, batch: Any) -> np.ndarray:
     """Return the gradient of the loss of `batch`, all weights in one vector, as the graph computes it."""
     inputs, same, weight = batch
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]
     def compute() -> Any:
         with tf.GradientTape() as tape:
             loss = network.compute_loss(inputs, same, network(inputs, training=True), weight, training=True)

@@ -22,6 +22,7 @@ from train.identity import identity
 from train.incidents import note
 from train.keeper import EachStep, Keeper
 from train.losses import make_loss
+from train.microbatch import halve, microbatch
 from train.model import PairNetwork, centre
 from train.optimizer import WatchedAdamW
 from train.outage import patiently, wait_for_store
@@ -31,13 +32,24 @@ from train.remedies import remedied, remedies, remedy
 from train.run import Run
 from train.validation import Validation
 
+OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 WARM_UP_SHARE = 0.05
 NOT_DECAYED = ["bias", "gamma", "beta", "log_scale"]
 
 
+class OutOfMemory(Exception):  # noqa: N818 - named for what it is about
+    """Memory ran out after `step` steps; the message says for what."""
+
+    def __init__(self, step: int, error: BaseException) -> None:
+        first = (str(error) or type(error).__name__).splitlines()[0]
+        super().__init__(f"out of memory: {first[:200]}")
+        self.step = step
+
+
 def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None = None) -> None:
     """Train `run` to its last step, from its last checkpoint; `pipeline` says how it is fed, and at least every
-    `minutes` a checkpoint is written. After a collapse, and after an outage of disk or store, it begins again from there.
+    `minutes` a checkpoint is written. After a collapse, an outage of disk or store or out of memory it begins
+    again from there.
 
     Raises RunError where another process trains it, ConfigError where it cannot be fed as asked for, GivenUp where
     remedies do not help, Stopped where `pulse` was asked to stop.
@@ -51,6 +63,9 @@ def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None
                 patiently(partial(train_to_the_end, attempt, pipeline, known, minutes, pulse), pulse)
             except Collapse as collapse:
                 remedy(run, collapse)
+            except OutOfMemory as error:
+                if not halve(run.path, error.step, str(error)):
+                    raise
             except StoreGone as gone:
                 note(run.path, pulse.step, str(gone), "waiting for the store")
                 wait_for_store(run, pulse)
@@ -62,7 +77,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     Raises Collapse, StoreGone, Stopped, and what `fit` raises.
     """
     settings = run.settings
-    network = compiled_network(run)
+    network = compiled_network(run, microbatch(run.path))
     feed = Feed(run, pipeline)
     validation = Validation(run, feed.validation(), pipeline.evaluation_pairs, lambda: pulse.beat("validate"))
     health = Health(network, validation)
@@ -83,6 +98,10 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
         except StoreGone:
             keeper.save()
             raise
+        except OUT_OF_MEMORY as error:
+            if not network.optimizer.in_step:  # else some weights are a step ahead of others
+                keeper.save()
+            raise OutOfMemory(keeper.record.step, error) from None
     save_variables(run.path / "model.safetensors", numbered("network", network.weights))
     write_json(run.path / "finished.json", {"step": settings.steps, "validation": validation.with_intervals(network)})
 
@@ -109,21 +128,23 @@ def train_steps(run: Run, network: PairNetwork, feed: Feed, keeper: Keeper, heal
     for span in run.settings.spans:
         first, end = max(keeper.record.step, span.start), min(stop, span.stop)
         if first < end:
+            keeper.pulse.beat("compile")
             each_step = EachStep(keeper, health, progress, first, span.batch)
-            train_span(run, network, feed, span._replace(start=first, stop=end), each_step)
+            train_span(run, network, feed, span._replace(start=first, stop=end), [each_step])
             keeper.save()  # the next stage, or validation, is compiled first
 
 
-def train_span(run: Run, network: PairNetwork, feed: Feed, span: Span, each_step: EachStep) -> None:
-    """Train the steps of `span`."""
-    each_step.keeper.pulse.beat("compile")
+def train_span(
+    run: Run, network: PairNetwork, feed: Feed, span: Span, callbacks: list[keras.callbacks.Callback]
+) -> None:
+    """Train the steps of `span`, with `callbacks` of Keras."""
     source, table = feed.training(span.size)
     network.train_on(span.size, table)
     draw = drawer(run.settings.augment, run.settings.seed)
     stream = make_stream(run, span.batch)
     dataset = training_dataset(source, stream, draw, span.start, span.stop, feed.settings.prefetch)
     with store_errors():
-        network.fit(dataset, epochs=1, verbose=0, callbacks=[each_step], shuffle=False)
+        network.fit(dataset, epochs=1, verbose=0, callbacks=callbacks, shuffle=False)
 
 
 def make_stream(run: Run, batch: int) -> Stream:
@@ -132,10 +153,12 @@ def make_stream(run: Run, batch: int) -> Stream:
     return training_stream(pipeline, *side_rows(run.split, TRAIN), run.store.rows, batch, run.settings.seed)
 
 
-def compiled_network(run: Run) -> PairNetwork:
-    """Return the untrained network of a run with its loss and optimizer: AdamW, warm-up, cosine to zero."""
+def compiled_network(run: Run, piece: int | None = None) -> PairNetwork:
+    """Return the untrained network of a run, which embeds `piece` pictures at a time, with its loss and optimizer:
+    AdamW, warm-up, cosine to zero."""
     settings = run.settings
     network = build_network(run)
+    network.piece = piece
     warm_up = max(1, round(settings.steps * WARM_UP_SHARE))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, settings.steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up

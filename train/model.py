@@ -94,7 +94,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.picture_size = self.training_size = settings.size
         self.table: Table | None = None
         self.piece: int | None = None
-        """How many pictures are embedded at once in training; None: the whole batch."""
+        """How many pictures are embedded at once; None: the whole batch."""
 
     def train_on(self, size: int, table: Table | None) -> None:
         """Train with pictures of `size` pixels from now on, taken out of `table` where their places are given."""
@@ -130,7 +130,9 @@ def centre(network: PairNetwork, pictures: Any) -> None:
     output the same. From a data-dependent start (Salimans and Kingma 2016) pairs differ from the first step.
     """
     last = network.embedder.get_layer("embedding")
-    outputs = keras.Model(network.embedder.input, last.output)(resized(pictures, network.training_size))
+    before, piece = keras.Model(network.embedder.input, last.output), network.piece or len(pictures)
+    cut = (pictures[start : start + piece] for start in range(0, len(pictures), piece))
+    outputs = ops.concatenate([before(resized(each, network.training_size)) for each in cut])
     last.bias.assign(last.bias - ops.mean(outputs, axis=0))
 
 

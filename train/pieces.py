@@ -4,8 +4,8 @@ Every pair of a batch is compared, so the loss needs all embeddings at once, but
 is dropped, and computed again once the gradient with respect to the embeddings is there. The two passes, first all
 embeddings z and dL/dz of the whole batch, then the gradient of sum(dL/dz * z) piece by piece, are those of GradCache
 (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). To Keras this is one
-function with a gradient, so all else of a training step stays as it is. It is exact where no picture's embedding depends
-on another picture, and nothing is drawn on the way.
+function with a gradient, so all else of a training step stays as it is. It is exact where no picture's embedding
+depends on another picture, and nothing is drawn on the way.
 """
 
 from collections.abc import Callable, Sequence
