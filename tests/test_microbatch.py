@@ -21,6 +21,7 @@ from train.memory import budget, processor, share_of, utilisation
 from train.microbatch import Known, decide, halve, largest, microbatch, rough
 from train.probe import ProbeFailed, probe
 from train.run import Run, make_run
+from train.supervise import Limits
 from train.worker import AUTO
 
 MB = 10**6
@@ -152,22 +153,20 @@ ROOMS = ["650MB", "850MB", *(f"{hundreds}00MB" for hundreds in range(7, 7 + SOAK
 @pytest.mark.soak
 def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> None:
     """A batch of 320 takes about 1.2 GB: too much for any of these budgets."""
-    paint(tmp_path / "pictures", 40, 12)
+    paint(tmp_path / "pictures", 60, 12)
     wide = {"size": 64, "width": 64, "embedding": 16, "batch": 320, "steps": 4, "validate_every": 2}
     sections: dict[str, Any] = {"train": wide, "preprocess": {"sizes": [64], "workers": 1}}
     config = load_config(write_settings(tmp_path, **sections))
     build_store(config, make_manifest(config))
     for room in ROOMS:
-        asked = {
-            "microbatch": "auto",
-            "memory": load_config(tmp_path / "config.yaml", [f"train.memory={room}"]).train.memory,
-        }
-        run, ending = supervised(config, tmp_path / "runs" / room, memory=asked)
+        settings = load_config(tmp_path / "config.yaml", [f"train.memory={room}"]).train
+        memory = settings.model_dump(include={"microbatch", "memory"})
+        run, ending = supervised(config, tmp_path / "runs" / room, Limits(), memory=memory)
         assert ending.status == 0
         assert not (run.path / "incidents.jsonl").exists()
         assert microbatch(run.path) in range(1, 320)
         peaks = [line["memory_peak"] for line in run.logged()]
-        most = asked["memory"]
+        most = budget(settings.memory)
         assert 0.8 * most <= max(peaks) <= most, (room, peaks)
     (known,) = read_json(tmp_path / "runs" / "probes.json").values()
     print(json.dumps(known))

@@ -16,6 +16,7 @@ from preprocess.common.errors import RunError, StoreGone
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
+from train.costs import costs
 from train.feed import Feed
 from train.health import Collapse, Health
 from train.identity import identity
@@ -111,10 +112,9 @@ def validate(run: Run, network: PairNetwork, validation: Validation, keeper: Kee
     keeper.pulse.beat("validate")
     step, chunk, done = keeper.record.step, keeper.record.chunk, keeper.record.remedies
     steps = (step - 1) % run.settings.validate_every + 1
-    line = {
-        "step": step, "loss": chunk.loss / steps, "seconds": round(chunk.seconds, 3),
-        "pictures_per_second": round(chunk.pictures / chunk.seconds, 1),
-    } | validation.measure(network) | ({"remedies": done} if done else {})  # fmt: skip
+    measured = validation.measure(network)
+    line: dict[str, Any] = {"step": step, "loss": chunk.loss / steps} | costs(chunk, steps) | measured
+    line |= {"remedies": done} if done else {}
     health.check_validation(line)
     # The checkpoint hears of it last: after a kill before that, this is done again and the line replaced.
     run.log(line)

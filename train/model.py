@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import time
 from typing import Any
 
 import keras
@@ -95,12 +96,30 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.table: Table | None = None
         self.piece: int | None = None
         """How many pictures are embedded at once; None: the whole batch."""
+        self.waited = 0.0
+        """Seconds that training has waited for batches."""
 
     def train_on(self, size: int, table: Table | None) -> None:
         """Train with pictures of `size` pixels from now on, taken out of `table` where their places are given."""
         if (size, table) != (self.training_size, self.table):
             self.training_size, self.table = size, table
             self.make_train_function(force=True)  # the one there was compiled for the former
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Compile a training step, as Keras does, with a clock around the wait for its batch."""
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        steps = self.train_function
+
+        def timed(*given: Any) -> Any:
+            *state, batches = given  # JAX keeps the weights outside, in a state
+            began = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - began
+            return steps(*state, iter([batch]))
+
+        self.train_function: Any = timed
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Return the verifier's output float32 [m, 1] for pairs of inputs["images"], uint8 [n, stored, stored, 3] or
