@@ -74,7 +74,7 @@ evaluate: train ## calibrate on validation pairs and measure on test pairs
 report: evaluate ## write report.html and print where it is
 	@$(PY) -m train report $(OPTIONS)
 
-status: setup ## say how far the store and the training are
+status: setup ## step, time left, curves, last checkpoint and incidents, while it trains
 	@$(PY) -m train status $(OPTIONS)
 
 doctor: setup ## check Python, packages, disk, memory, store and GPU

@@ -20,6 +20,7 @@ from preprocess.common.progress import Progress
 Draw = Callable[[int, int], NDArray[np.float32]]
 """Draws float32 [n, ...], the augmentation of the n pictures of batch k, from (k, n)."""
 Fetch = Callable[[NDArray[np.int64]], NDArray[Any]]
+Tick = Callable[[], None]
 Labelled = tuple[dict[str, NDArray[Any]], NDArray[np.float32], NDArray[np.float32]]
 PARALLEL_READS = 2
 READ_AT_ONCE = 256
@@ -58,9 +59,13 @@ class Resident(NamedTuple):
 Source = Reader | Resident | Places
 
 
-def table(reader: Reader, rows: NDArray[np.int64], multiple: int = 1) -> NDArray[np.uint8]:
+def idle() -> None:
+    """Do nothing."""
+
+
+def table(reader: Reader, rows: NDArray[np.int64], multiple: int = 1, tick: Tick = idle) -> NDArray[np.uint8]:
     """Read the pictures of `rows` [n] once, checksums verified, with progress: uint8 [n, bytes of a picture], each
-    filled up with zeros to a `multiple` of bytes. Raises StoreError."""
+    filled up with zeros to a `multiple` of bytes; `tick` is called now and then. Raises StoreError."""
     picture = reader.size * reader.size * 3
     width = -(-picture // multiple) * multiple
     found = np.frombuffer(anonymous(max(1, len(rows) * width)), np.uint8)[: len(rows) * width].reshape(-1, width)
@@ -69,12 +74,13 @@ def table(reader: Reader, rows: NDArray[np.int64], multiple: int = 1) -> NDArray
             some = rows[start : start + READ_AT_ONCE]
             found[start : start + len(some), :picture] = reader.read(some).reshape(len(some), -1)
             progress.advance(len(some))
+            tick()
     return found
 
 
-def load(reader: Reader, rows: NDArray[np.int64]) -> Resident:
-    """Return the pictures of `rows` [n], ascending, in memory. Raises StoreError."""
-    return Resident(Places(rows), table(reader, rows).reshape(-1, reader.size, reader.size, 3))
+def load(reader: Reader, rows: NDArray[np.int64], tick: Tick = idle) -> Resident:
+    """Return the pictures of `rows` [n], ascending, in memory; `tick` is called now and then. Raises StoreError."""
+    return Resident(Places(rows), table(reader, rows, tick=tick).reshape(-1, reader.size, reader.size, 3))
 
 
 class Share:

@@ -65,7 +65,7 @@ def fsync(file):
 
 os.pwrite, os.preadv, os.fsync = pwrite, preadv, fsync
 """
-QUICK = Limits(silence=6.0, grace=10.0, tries=3, back_off=0.05)
+QUICK = Limits(silence=4.0, others=9.0, grace=10.0, tries=3, back_off=0.05)
 
 
 @contextmanager

@@ -41,6 +41,15 @@ def test_a_run_says_which_feed_it_chose_and_why(
     assert f"memory: {(rows + held) * 16 * 16 * 3 / 1e6:.1f} MB of 4.0 GB" in line
 
 
+@pytest.mark.parametrize("feed", ["memory", "device"])
+def test_loading_shows_signs_of_life(config: Config, tmp_path: Path, feed: str) -> None:
+    """A large collection takes longer to load than the supervisor would wait for a silent trainer."""
+    ticks: list[int] = []
+    pipeline = config.pipeline.model_copy(update={"feed": feed})
+    Feed(make_run(config, tmp_path / "run"), pipeline, lambda: ticks.append(1)).training(16)
+    assert ticks
+
+
 def trained(config: Config, path: Path, changes: list[str]) -> Run:
     """Train a run of the tiny settings with `changes`, to its end."""
     config = load_config(config.stores.parent / "config.yaml", changes)

@@ -14,7 +14,7 @@ import pytest
 from preprocess.common.config import Config
 from preprocess.common.files import read_json
 from tests.conftest import SOAK
-from tests.survival import changed, faults, same_weights, start_fit, supervised
+from tests.survival import QUICK, changed, faults, same_weights, start_fit, supervised
 from tests.tiny import tiny_collection
 from train.checkpoint import checkpoints
 from train.incidents import incidents
@@ -40,9 +40,9 @@ def undisturbed(config: Config, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_a_trainer_survives_all_that_may_befall_it(config: Config, undisturbed: Path, tmp_path: Path) -> None:
     planted = {
-        "0:full": "", "0:read": "no sign of life for", "3:SIGSTOP": "no sign of life for", "7:SIGSEGV": "crashed with SIGSEGV",
-        "validate:raise": "ended with status 1", "11:gil": "no sign of life for", "14:SIGKILL": "killed by SIGKILL",
-        "19:full": "",
+        "0:full": "", "0:read": "no sign of life for", "3:SIGSTOP": "no sign of life for",
+        "7:SIGSEGV": "crashed with SIGSEGV", "validate:raise": "ended with status 1", "11:gil": "no sign of life for",
+        "14:SIGKILL": "killed by SIGKILL", "24:full": "",
     }  # fmt: skip
     with faults(tmp_path, " ".join(planted)) as marks:
         run, ending = supervised(config, tmp_path / "run")
@@ -50,9 +50,8 @@ def test_a_trainer_survives_all_that_may_befall_it(config: Config, undisturbed: 
     assert ending == Ending(0, "finished")
     assert same_weights(run.path, undisturbed)
     found = [str(incident["cause"]) for incident in incidents(run.path)]
-    expected = [cause for cause in planted.values() if cause]
-    assert len(found) == len(expected)
-    assert all(any(cause.startswith(one) for cause in found) for one in expected), found
+    for cause in planted.values():
+        assert sum(one.startswith(cause) for one in found) >= sum(one == cause for one in planted.values()), found
     assert [line["step"] for line in run.logged()] == [8, 16, 24]
     for one, other in zip(run.logged(), open_run(undisturbed).logged(), strict=True):
         assert one["loss"] == pytest.approx(other["loss"], rel=1e-5)
@@ -60,13 +59,9 @@ def test_a_trainer_survives_all_that_may_befall_it(config: Config, undisturbed: 
 
 
 def test_a_crash_that_comes_again_and_again_is_given_up(config: Config, tmp_path: Path) -> None:
-    planted = " ".join(f"{phase}:raise" for phase in ("compile", "validate")) + " start:SIGSEGV"
-    limits = (5.0, 5.0, 1, 0.01)
-    with faults(tmp_path, planted):
-        from train.supervise import Limits
-
-        run, ending = supervised(config, tmp_path / "run", Limits(*limits))
-    assert ending.status == 1
+    with faults(tmp_path, "start:SIGSEGV compile:raise"):
+        run, ending = supervised(config, tmp_path / "run", QUICK._replace(tries=1))
+    assert ending == Ending(1, "ended with status 1; its traceback is above")
     assert incidents(run.path)[-1]["remedy"] == "given up after 1 restarts"
 
 
@@ -116,13 +111,9 @@ def test_kills_at_any_moment_cost_at_most_one_interval(config: Config, undisturb
             if process.poll() is None:
                 kill(process.pid, path, alone=kills % 2 == 0)
                 kills += 1
-        if kills % 2 == 1 or kills >= 5 * SOAK:  # the trainer alone was killed: the supervisor goes on by itself
-            process.wait()
-        else:
-            with suppress(TimeoutExpired):
-                process.wait(1)
+        process.wait()  # where the trainer alone was killed, its supervisor goes on
         assert kept(path) >= before
-        if process.poll() is None or process.returncode < 0:
+        if process.returncode == -signal.SIGKILL:
             continue
         assert process.returncode == 0, process.communicate()
         assert same_weights(path, undisturbed)

@@ -4,7 +4,7 @@ import sys
 
 from pipeline.budget import Budget, Choice, Needs, choose, memory_left
 from pipeline.dataset import accelerator_left
-from pipeline.feeds import PARALLEL_READS, Places, Source, load, table
+from pipeline.feeds import PARALLEL_READS, Places, Source, Tick, idle, load, table
 from pipeline.reader import Reader
 from pipeline.split import TRAIN, VALIDATION, side_rows
 from preprocess.common.config import Pipeline
@@ -15,9 +15,10 @@ from train.table import WORD, Table
 class Feed:
     """The pictures of one run; says on standard error which way was chosen, and why."""
 
-    def __init__(self, run: Run, settings: Pipeline) -> None:
-        """Raises ConfigError where the feed that the settings ask for does not fit."""
-        self.run, self.settings = run, settings
+    def __init__(self, run: Run, settings: Pipeline, tick: Tick = idle) -> None:
+        """`tick` is called while pictures are loaded, which may take long. Raises ConfigError where the feed that the
+        settings ask for does not fit."""
+        self.run, self.settings, self.tick = run, settings, tick
         self.rows, _ = side_rows(run.split, TRAIN)
         self.choice = choose_feed(run, settings)
         self.held: tuple[int, Source, Table | None] | None = None
@@ -27,7 +28,7 @@ class Feed:
         """Return where validation pictures come from: memory where training pictures do, else the store."""
         reader = Reader(self.run.store, self.run.settings.size)
         rows, _ = side_rows(self.run.split, *VALIDATION)
-        return load(reader, rows) if self.choice.feed == "memory" else reader
+        return load(reader, rows, self.tick) if self.choice.feed == "memory" else reader
 
     def training(self, size: int) -> tuple[Source, Table | None]:
         """Return where training pictures of `size` pixels come from, and the table that holds them on the device."""
@@ -40,9 +41,9 @@ class Feed:
     def opened(self, reader: Reader) -> tuple[Source, Table | None]:
         """See `training`."""
         if self.choice.feed == "memory":
-            return load(reader, self.rows), None
+            return load(reader, self.rows, self.tick), None
         if self.choice.feed == "device":
-            return Places(self.rows), Table(table(reader, self.rows, WORD.itemsize), reader.size)
+            return Places(self.rows), Table(table(reader, self.rows, WORD.itemsize, self.tick), reader.size)
         return reader, None
 
 

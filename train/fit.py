@@ -12,7 +12,7 @@ from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
 from pipeline.streams import Stream, training_stream
 from preprocess.common.config import Pipeline, Span
-from preprocess.common.errors import RunError, StoreGone
+from preprocess.common.errors import RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
@@ -48,9 +48,9 @@ class OutOfMemory(Exception):  # noqa: N818 - named for what it is about
 
 
 def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None = None) -> None:
-    """Train `run` to its last step, from its last checkpoint; `pipeline` says how it is fed, and at least every
-    `minutes` a checkpoint is written. After a collapse, an outage of disk or store or out of memory it begins
-    again from there.
+    """Train `run` to its last step, from its last checkpoint, and again from there after a collapse, after an outage of
+    disk or store, and where memory ran out. `pipeline` says how it is fed; at least every `minutes` a checkpoint is
+    written.
 
     Raises RunError where another process trains it, ConfigError where it cannot be fed as asked for, GivenUp where
     remedies do not help, Stopped where `pulse` was asked to stop.
@@ -59,6 +59,7 @@ def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None
     with exclusive(run.path, RunError):
         known = identity(run)
         while not run.finished:
+            pulse.beat("start")
             attempt = remedied(run, len(remedies(run)))
             try:
                 patiently(partial(train_to_the_end, attempt, pipeline, known, minutes, pulse), pulse)
@@ -79,7 +80,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     """
     settings = run.settings
     network = compiled_network(run, microbatch(run.path))
-    feed = Feed(run, pipeline)
+    feed = Feed(run, pipeline, lambda: pulse.beat("start"))
     validation = Validation(run, feed.validation(), pipeline.evaluation_pairs, lambda: pulse.beat("validate"))
     health = Health(network, validation)
     keeper = Keeper(run, network, known, minutes, pulse)
@@ -96,7 +97,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
                 line = validate(run, network, validation, keeper, health)
                 progress.note = f"loss {line['loss']:.4f}, validation AUC {validation.headline(line):.4f}"
                 draw_curves(curves, line)
-        except StoreGone:
+        except StoreError:  # gone, which is waited for, or damaged
             keeper.save()
             raise
         except OUT_OF_MEMORY as error:
@@ -128,7 +129,6 @@ def train_steps(run: Run, network: PairNetwork, feed: Feed, keeper: Keeper, heal
     for span in run.settings.spans:
         first, end = max(keeper.record.step, span.start), min(stop, span.stop)
         if first < end:
-            keeper.pulse.beat("compile")
             each_step = EachStep(keeper, health, progress, first, span.batch)
             train_span(run, network, feed, span._replace(start=first, stop=end), [each_step])
             keeper.save()  # the next stage, or validation, is compiled first

@@ -108,6 +108,10 @@ class EachStep(keras.callbacks.Callback):  # type: ignore[misc]
         self.keeper, self.health, self.progress, self.first, self.batch = keeper, health, progress, first, batch
         self.before, self.began, self.waited = keeper.chunk, time.monotonic(), keeper.network.waited
 
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Say that the first step is compiled."""
+        self.keeper.pulse.beat("compile")
+
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Count the step, look after the health, and keep the step if it is time. Raises Collapse, Stopped."""
         done = batch + 1  # steps of this call; logs["loss"] is their mean

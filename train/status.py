@@ -7,6 +7,7 @@ from preprocess.account import accounts
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
 from preprocess.store import current_store
+from train.progress import progress, progress_text
 from train.run import open_run, run_path
 
 
@@ -21,14 +22,7 @@ def status(config: Config) -> dict[str, Any]:
     path = run_path(config, store)
     if not (path / "run.json").exists():
         return answer
-    run = open_run(path)
-    lines = run.logged()
-    last = lines[-1] if lines else {"step": 0}
-    seconds = sum(line["seconds"] for line in lines)
-    left = seconds / last["step"] * (run.settings.steps - last["step"]) if lines else None
-    answer["run"] = {
-        "path": str(path), "steps": run.settings.steps, "finished": run.finished, "seconds_left": left, "last": last,
-    }  # fmt: skip
+    answer["run"] = progress(open_run(path))
     return answer
 
 
@@ -53,12 +47,7 @@ def status_text(answer: dict[str, Any]) -> str:
     else:
         lines.append("store: none sealed yet; run 'make store'")
     if run := answer["run"]:
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in run["last"].items() if name != "step")
-        left = "finished" if run["finished"] else "time left unknown"
-        if not run["finished"] and run["seconds_left"] is not None:
-            left = f"about {timedelta(seconds=round(run['seconds_left']))} left"
-        lines.append(f"train: step {run['last']['step']} of {run['steps']}, {left}: {run['path']}")
-        lines += [f"       {figures}"] if figures else []
+        lines.append(progress_text(run))
     elif answer["store"]:
         lines.append("train: no run of these settings yet; run 'make train'")
     return "\n".join(lines)

@@ -16,15 +16,15 @@ from train.worker import GIVEN_UP
 FINISHED, FAILED, MISTAKE = 0, 1, 2
 STEPS = 5
 """A step may take so many times as long as the slowest recent one."""
-PATIENCE = 10
-"""Compilation, validation, saving and loading may take so many times as long as a step."""
 POLL = 0.1
 
 
 class Limits(NamedTuple):
-    """When to lose patience: seconds but for `tries`, the restarts that may come without a new checkpoint between."""
+    """When to lose patience: seconds, but for `tries`, the restarts that may come without a new checkpoint between, and
+    `others`: compilation, validation, saving and loading may be silent so many times as long as a step."""
 
     silence: float = 60.0
+    others: float = 10.0
     grace: float = 10.0
     tries: int = 5
     back_off: float = 1.0
@@ -33,7 +33,7 @@ class Limits(NamedTuple):
     def allowed(self, beat: Beat | None) -> float:
         """Return for how many seconds a trainer whose last sign of life was `beat` may be silent."""
         if beat is None or beat.phase != "step":
-            return PATIENCE * self.silence
+            return self.others * self.silence
         return max(self.silence, STEPS * beat.slowest)
 
     def farewell(self, beat: Beat | None) -> float:
