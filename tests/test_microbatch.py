@@ -49,13 +49,13 @@ def needing(fixed: int, each: int, asked: list[int]) -> Callable[[int], int]:
 
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("batch", [64, 1000, 4096])
-@pytest.mark.parametrize("room", [503 * MB, 520 * MB, 700 * MB, 2000 * MB, 30_000 * MB])
+@pytest.mark.parametrize("room", [518 * MB, 540 * MB, 700 * MB, 2000 * MB, 30_000 * MB])
 def test_the_piece_fills_the_room_and_never_passes_it(batch: int, room: int, killed: bool) -> None:
     asked: list[int] = []
     needs = needing(500 * MB, 3 * MB, asked)
     piece = largest(batch, room, lambda n: None if killed and needs(n) > room else needs(n))
-    assert needs(piece) <= room
-    assert piece == batch or needs(piece) >= 0.9 * room or needs(piece + 1) > room
+    assert needs(piece) <= 0.97 * room
+    assert piece == batch or needs(piece) >= 0.9 * room or needs(piece + 1) > 0.97 * room
     assert len(set(asked)) <= module.PROBES
 
 
@@ -147,14 +147,14 @@ def test_gpus_are_watched_where_there_are_any(tmp_path: Path, monkeypatch: pytes
     assert utilisation() is None
 
 
-ROOMS = ["650MB", "850MB", *(f"{hundreds}00MB" for hundreds in range(7, 7 + SOAK - 1))]
+ROOMS = ["640MB", "740MB", *(f"{600 + 5 * number}MB" for number in range(1, SOAK))]
 
 
 @pytest.mark.soak
 def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> None:
-    """A batch of 320 takes about 1.2 GB: too much for any of these budgets."""
-    paint(tmp_path / "pictures", 60, 12)
-    wide = {"size": 64, "width": 64, "embedding": 16, "batch": 320, "steps": 4, "validate_every": 2}
+    """A batch of 160 takes about 880 MB: too much for any of these budgets."""
+    paint(tmp_path / "pictures", 40, 12)
+    wide = {"size": 64, "width": 64, "embedding": 16, "batch": 160, "steps": 2, "validate_every": 2}
     sections: dict[str, Any] = {"train": wide, "preprocess": {"sizes": [64], "workers": 1}}
     config = load_config(write_settings(tmp_path, **sections))
     build_store(config, make_manifest(config))
@@ -164,7 +164,7 @@ def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> N
         run, ending = supervised(config, tmp_path / "runs" / room, Limits(), memory=memory)
         assert ending.status == 0
         assert not (run.path / "incidents.jsonl").exists()
-        assert microbatch(run.path) in range(1, 320)
+        assert microbatch(run.path) in range(1, 160)
         peaks = [line["memory_peak"] for line in run.logged()]
         most = budget(settings.memory)
         assert 0.8 * most <= max(peaks) <= most, (room, peaks)

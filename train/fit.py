@@ -1,5 +1,6 @@
 """Training: steps in chunks, and after each chunk a validation, a line in the log and a checkpoint."""
 
+import re
 from functools import partial
 from typing import Any
 
@@ -42,8 +43,8 @@ class OutOfMemory(Exception):  # noqa: N818 - named for what it is about
     """Memory ran out after `step` steps; the message says for what."""
 
     def __init__(self, step: int, error: BaseException) -> None:
-        first = (str(error) or type(error).__name__).splitlines()[0]
-        super().__init__(f"out of memory: {first[:200]}")
+        said = re.search(r"OOM .*? and type \w+", str(error)) or re.search(r".+", str(error))
+        super().__init__(f"out of memory: {said[0] if said else type(error).__name__}")
         self.step = step
 
 

@@ -17,7 +17,7 @@ from pipeline.budget import memory_left
 
 ON_PROCESSOR, ON_ACCELERATOR = 0.8, 0.92
 """The shares that `auto` takes: beside the processor's memory lives the rest of the machine."""
-STATUS = Path("/proc/self/status")
+STATUS, VMSTAT = Path("/proc/self/status"), Path("/proc/vmstat")
 
 
 class Use(NamedTuple):
@@ -80,6 +80,12 @@ def processor() -> Use:
     found = {name: 1024 * int(size) for name, size in re.findall(r"(\w+):\s+(\d+) kB", STATUS.read_text())}
     used = found["RssAnon"]
     return Use(used, max(used, found["VmHWM"] - found["RssFile"] - found["RssShmem"]))
+
+
+def kernel_kills() -> int:
+    """Return how many processes this machine's kernel has killed because memory ran out; 0 where it does not say."""
+    found = re.search(r"^oom_kill (\d+)$", VMSTAT.read_text(), re.M) if VMSTAT.exists() else None
+    return int(found[1]) if found else 0
 
 
 def use() -> Use:
