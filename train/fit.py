@@ -102,7 +102,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
             keeper.save()
             raise
         except OUT_OF_MEMORY as error:
-            if not network.optimizer.in_step:  # else some weights are a step ahead of others
+            if network.optimizer.unharmed(keeper.record.step):  # else some weights are a step ahead of others
                 keeper.save()
             raise OutOfMemory(keeper.record.step, error) from None
     save_variables(run.path / "model.safetensors", numbered("network", network.weights))

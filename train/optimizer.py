@@ -30,7 +30,10 @@ class WatchedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
         one = ops.cast(self.begun - self.iterations, "float32")
         super().apply([None if grad is None else grad * one for grad in grads], trainable_variables)
 
-    @property
-    def in_step(self) -> bool:
-        """Whether a step has begun to change weights and did not end."""
-        return int(self.begun.numpy()) != int(self.iterations.numpy())
+    def unharmed(self, steps: int) -> bool:
+        """Return whether the step after `steps`, which failed, has changed no weight; the count of steps, which waits
+        for no gradient, is then put right."""
+        if int(self.begun.numpy()) != steps:
+            return False
+        self.iterations.assign(steps)
+        return True
