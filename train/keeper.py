@@ -108,7 +108,11 @@ class EachStep(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, keeper: Keeper, health: Health, progress: Progress, first: int, batch: int) -> None:
         super().__init__()
         self.keeper, self.health, self.progress, self.first, self.batch = keeper, health, progress, first, batch
-        self.before, self.began = keeper.chunk, time.monotonic()
+        self.before, self.began, self.waited = keeper.chunk, time.monotonic(), keeper.network.waited
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Say that the first step is compiled."""
+        self.keeper.pulse.beat("compile")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Count the step, look after the health, and keep the step if it is time. Raises Collapse, Stopped."""
@@ -121,6 +125,7 @@ class EachStep(keras.callbacks.Callback):  # type: ignore[misc]
             Chunk(
                 self.before.loss + done * loss, self.before.pictures + done * self.batch,
                 self.before.seconds + time.monotonic() - self.began,
+                self.before.waited + self.keeper.network.waited - self.waited,
             ),
         )  # fmt: skip
         self.keeper.pulse.beat("step", step)
