@@ -1,6 +1,7 @@
 """How many pictures are embedded at once: found without risk, within the budget, remembered, and kept by the run."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,7 +20,6 @@ from tests.tiny import paint, tiny_collection, write_settings
 from train import microbatch as module
 from train.memory import budget, processor, share_of, utilisation
 from train.microbatch import Known, decide, halve, largest, microbatch, rough
-from train.probe import ProbeFailed, probe
 from train.run import Run, make_run
 from train.supervise import Limits
 from train.worker import AUTO
@@ -49,13 +49,13 @@ def needing(fixed: int, each: int, asked: list[int]) -> Callable[[int], int]:
 
 @pytest.mark.parametrize("killed", [False, True])
 @pytest.mark.parametrize("batch", [64, 1000, 4096])
-@pytest.mark.parametrize("room", [518 * MB, 540 * MB, 700 * MB, 2000 * MB, 30_000 * MB])
+@pytest.mark.parametrize("room", [530 * MB, 540 * MB, 700 * MB, 2000 * MB, 30_000 * MB])
 def test_the_piece_fills_the_room_and_never_passes_it(batch: int, room: int, killed: bool) -> None:
     asked: list[int] = []
     needs = needing(500 * MB, 3 * MB, asked)
     piece = largest(batch, room, lambda n: None if killed and needs(n) > room else needs(n))
-    assert needs(piece) <= 0.97 * room
-    assert piece == batch or needs(piece) >= 0.9 * room or needs(piece + 1) > 0.97 * room
+    assert needs(piece) <= 0.95 * room
+    assert piece == batch or needs(piece) >= 0.9 * room or needs(piece + 1) > 0.95 * room
     assert len(set(asked)) <= module.PROBES
 
 
@@ -107,14 +107,15 @@ def test_what_was_decided_is_kept_until_something_else_is_asked_for(run: Run, mo
 
 
 def test_a_probe_that_fails_for_another_reason_stops_no_training(
-    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(ProbeFailed, match="is not a run directory"):
-        probe({"run": str(run.path / "none"), "pipeline": {}, "piece": 1, "room": 10**10})
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     monkeypatch.setattr(module, "rough", lambda run: float("inf"))
     decide(run, AUTO, {"run": str(run.path / "none"), "pipeline": {}}, lambda: None)
     assert microbatch(run.path) is None
-    assert "a probe failed: error: " in capsys.readouterr().err
+    assert re.search("a probe failed: error: .* is not a run directory", capsys.readouterr().err)
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_shares_and_bytes_of_what_is_there() -> None:
@@ -147,7 +148,7 @@ def test_gpus_are_watched_where_there_are_any(tmp_path: Path, monkeypatch: pytes
     assert utilisation() is None
 
 
-ROOMS = ["640MB", "740MB", *(f"{600 + 5 * number}MB" for number in range(1, SOAK))]
+ROOMS = ["740MB", *(f"{600 + 5 * number}MB" for number in range(1, SOAK))]
 
 
 @pytest.mark.soak
@@ -169,4 +170,4 @@ def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> N
         most = budget(settings.memory)
         assert 0.8 * most <= max(peaks) <= most, (room, peaks)
     (known,) = read_json(tmp_path / "runs" / "probes.json").values()
-    print(json.dumps(known))
+    print(json.dumps(known), [line["memory_peak"] for line in run.logged()])

@@ -63,15 +63,13 @@ def far(one: np.ndarray, other: np.ndarray) -> float:
     return float(np.linalg.norm(one - other) / np.linalg.norm(other))
 
 
-@pytest.mark.parametrize("table", [False, True])
-@pytest.mark.parametrize("kind", ["groups", "pairs"])
-@pytest.mark.parametrize("loss", ["sigmoid", "contrastive"])
+@pytest.mark.parametrize(("loss", "kind", "table"), [("sigmoid", "groups", False), ("contrastive", "pairs", True)])
 def test_pieces_have_the_gradient_of_the_whole_batch(loss: str, kind: str, table: bool) -> None:
     batch = batch_of(kind, table)
     whole = gradient(network_of(loss, None, table), batch)
     assert np.linalg.norm(whole) > 1e-3
-    for piece in (7, 12):  # of 24 pictures: 7 leaves a smaller last piece
-        assert far(gradient(network_of(loss, piece, table), batch), whole) <= 1e-5, piece
+    # The last piece is smaller: 3 of 24 pictures.
+    assert far(gradient(network_of(loss, 7, table), batch), whole) <= 1e-5
 
 
 def test_every_weight_gets_its_gradient() -> None:
@@ -88,10 +86,9 @@ def test_every_weight_gets_its_gradient() -> None:
     assert all(far(one, other) <= 1e-4 for one, other in zip(pieces, whole, strict=True))
 
 
-@pytest.mark.parametrize("piece", [BATCH, BATCH + 1])
-def test_a_piece_as_large_as_the_batch_changes_no_bit(piece: int) -> None:
+def test_a_piece_as_large_as_the_batch_changes_no_bit() -> None:
     batch = batch_of("groups")
-    plain, given = (gradient(network_of("sigmoid", each), batch) for each in (None, piece))
+    plain, given = (gradient(network_of("sigmoid", each), batch) for each in (None, BATCH))
     assert np.array_equal(plain, given)
 
 

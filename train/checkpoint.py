@@ -48,6 +48,8 @@ class Record:
     chunk: Chunk = NOTHING
     auc: float | None = None
     """Of the validation at this step; None where there was none yet."""
+    microbatch: dict[str, Any] | None = None
+    """What the run's microbatch.json said."""
 
 
 def numbered(prefix: str, variables: list[keras.Variable]) -> dict[str, keras.Variable]:

@@ -1,6 +1,5 @@
 """Training: steps in chunks, and after each chunk a validation, a line in the log and a checkpoint."""
 
-import re
 import sys
 from functools import partial
 from typing import Any
@@ -33,20 +32,11 @@ from train.predict import build_network
 from train.pulse import Pulse
 from train.remedies import remedied, remedies, remedy
 from train.run import Run
+from train.shortage import OUT_OF_MEMORY, OutOfMemory
 from train.validation import Validation
 
-OUT_OF_MEMORY = (MemoryError, tf.errors.ResourceExhaustedError)
 WARM_UP_SHARE = 0.05
 NOT_DECAYED = ["bias", "gamma", "beta", "log_scale"]
-
-
-class OutOfMemory(Exception):  # noqa: N818 - named for what it is about
-    """Memory ran out after `step` steps; the message says for what."""
-
-    def __init__(self, step: int, error: BaseException) -> None:
-        said = re.search(r"OOM .*? and type \w+", str(error)) or re.search(r".+", str(error))
-        super().__init__(f"out of memory: {said[0] if said else type(error).__name__}")
-        self.step = step
 
 
 def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None = None) -> None:

@@ -25,6 +25,7 @@ from train.checkpoint import (
 )
 from train.health import CHECK_EVERY, Collapse, Health
 from train.identity import refuse_another
+from train.microbatch import decided
 from train.model import PairNetwork
 from train.outage import patiently
 from train.pulse import Pulse, Stopped
@@ -41,7 +42,7 @@ class Keeper:
     def __init__(self, run: Run, network: PairNetwork, identity: dict[str, Any], minutes: float, pulse: Pulse) -> None:
         self.folder, self.network, self.pulse = run.path / "checkpoints", network, pulse
         self.done = remedies(run)
-        self.record = Record(0, run.settings.seed, len(self.done), identity)
+        self.record = Record(0, run.settings.seed, len(self.done), identity, microbatch=decided(run.path))
         self.saved = 0
         self.every, self.at = 60 * minutes, time.monotonic()
 
@@ -57,7 +58,9 @@ class Keeper:
             refuse_another(path, record.identity, self.record.identity)
             load_variables(path / STATE, training_state(self.network))
             now = self.record
-            self.record = replace(record, seed=now.seed, remedies=now.remedies, identity=now.identity)
+            self.record = replace(
+                record, seed=now.seed, remedies=now.remedies, identity=now.identity, microbatch=now.microbatch
+            )
             self.saved = record.step
             break
         self.pulse.beat("start", self.record.step)

@@ -70,7 +70,7 @@ def nvidia(field: str) -> list[str]:
 
 
 def processor() -> Use:
-    """Return what this process takes..
+    """Return what this process takes.
 
     The kernel keeps the peak of all that is resident, VmHWM; the files in it hardly change.
     """

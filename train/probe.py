@@ -1,6 +1,7 @@
 """A probe: a process of its own that trains a few real steps and says what memory that took. It changes no run.
 
-python -m train.probe JOB, a JSON object: the worker's, and how many pictures at once (piece) in how many bytes (room).
+python -m train.probe JOB, a JSON object: the worker's, and how many pictures at once (piece) in how many bytes (room),
+and a folder to write to.
 """
 
 import json
@@ -37,8 +38,9 @@ def probe(job: dict[str, Any]) -> int | None:
 
     Raises ProbeFailed where it failed for another reason.
     """
-    command = [sys.executable, "-m", "train.probe", json.dumps(job | {"supervisor": os.getpid()})]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
+    with tempfile.TemporaryDirectory(prefix="probe-") as folder:  # not the probe's own, which may be killed
+        command = [sys.executable, "-m", "train.probe", json.dumps(job | {"supervisor": os.getpid(), "folder": folder})]
+        answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own module
     if answer.returncode in DEATHS:
         return None
     if answer.returncode:
@@ -72,13 +74,12 @@ def train_a_little(job: dict[str, Any]) -> None:
 
     run, pipeline = open_run(Path(job["run"])), Pipeline.model_validate(job["pipeline"])
     network, feed = compiled_network(run, job["piece"]), Feed(run, pipeline)
-    with tempfile.TemporaryDirectory(prefix="probe-") as folder:
-        validation = Validation(run, feed.validation(), pipeline.evaluation_pairs)
-        for span in run.settings.spans:
-            stop = min(span.stop, span.start + STEPS)
-            train_span(run, network, feed, span._replace(stop=stop), [])
-        save_checkpoint(Path(folder), Record(0, 0, 0, {}), arrays_of(training_state(network)))
-        validation.measure(network)
+    validation = Validation(run, feed.validation(), pipeline.evaluation_pairs)
+    for span in run.settings.spans:
+        stop = min(span.stop, span.start + STEPS)
+        train_span(run, network, feed, span._replace(stop=stop), [])
+    save_checkpoint(Path(job["folder"]), Record(0, 0, 0, {}), arrays_of(training_state(network)))
+    validation.measure(network)
 
 
 @click.command()
