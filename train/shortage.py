@@ -19,7 +19,7 @@ class OutOfMemory(Exception):  # noqa: N818 - named for what it is about
     """Memory ran out after `step` steps; the message says for what."""
 
     def __init__(self, step: int, error: BaseException) -> None:
-        said = re.search(r"OOM .*? and type \w+", str(error)) or re.search(r".+", str(error))
+        said = re.search(r"OOM .*? and type \w+|MemoryError: .*", str(error)) or re.search(r".+", str(error))
         super().__init__(f"out of memory: {said[0] if said else type(error).__name__}")
         self.step = step
 
