@@ -26,10 +26,11 @@ def stream(kind: str, batch: int = BATCH) -> Stream:
     return training_stream(settings, np.arange(120), LABELS, None, batch, 0)  # type: ignore[arg-type]
 
 
-def network_of(loss: str, piece: int | None, table: bool = False) -> PairNetwork:
+def network_of(loss: str, piece: int | None, table: bool = False, precision: str = "float32") -> PairNetwork:
     """Return a compiled network, the same for the same loss, that embeds `piece` pictures at a time."""
     keras.utils.set_random_seed(0)
-    network = PairNetwork(Train.model_validate({"size": 32, "width": 8, "embedding": 16, "loss": loss}))
+    settings = {"size": 32, "width": 8, "embedding": 16, "loss": loss, "precision": precision}
+    network = PairNetwork(Train.model_validate(settings))
     network({"images": PICTURES[:2], "left": np.array([0], np.int32), "right": np.array([1], np.int32)})
     network.piece = piece
     if table:

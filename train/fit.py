@@ -26,7 +26,7 @@ from train.keeper import EachStep, Keeper
 from train.losses import make_loss
 from train.microbatch import halve, microbatch
 from train.model import PairNetwork, centre
-from train.optimizer import WatchedAdamW
+from train.optimizer import WatchedAdamW, WatchedScale
 from train.outage import patiently, wait_for_store
 from train.predict import build_network
 from train.pulse import Pulse
@@ -160,6 +160,8 @@ def compiled_network(run: Run, piece: int | None = None) -> PairNetwork:
     )
     optimizer = WatchedAdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    if settings.precision == "mixed_float16":
+        optimizer = WatchedScale(optimizer)
     # The projective transform of the augmentation has no XLA kernel.
     network.compile(optimizer=optimizer, loss=make_loss(settings.loss), jit_compile=False)
     optimizer.build(network.trainable_variables)

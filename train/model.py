@@ -30,26 +30,28 @@ def build_embedder(settings: Train) -> keras.Model:
     """
     side = None if settings.stages else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
-    features = compact(images, settings.width) if settings.model == "compact" else application(images, settings)
+    features = compact(images, settings) if settings.model == "compact" else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
 
 
-def compact(images: Any, width: int) -> Any:
+def compact(images: Any, settings: Train) -> Any:
     """Return features [n, 16 * width] of a small residual network: how much of each mark there is, and how unevenly.
 
     A hand shows in marks of every scale and in their contrast, so every level gives the mean and the spread of its
     channels, and nothing is normalised before they are taken: a norm between the layers takes away just what the
     statistics are to tell. Each level's statistics are then brought to one scale by a GroupNorm of one group.
     """
+    width, precision = settings.width, settings.precision
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(images)
     x = layers.Concatenate()([x, local_contrast(x)])
-    x = layers.Conv2D(width, 5, strides=2, padding="same", activation="relu", name="stem")(x)
+    x = layers.Conv2D(width, 5, strides=2, padding="same", activation="relu", name="stem", dtype=precision)(x)
     levels = statistics(x)
     for channels in (width * 3 // 2, width * 2):
-        x = layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu")(x)
+        x = layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu", dtype=precision)(x)
         levels += statistics(x)
-        x = layers.Add()([x, layers.Conv2D(channels, 3, padding="same", activation="relu")(x)])
+        more = layers.Conv2D(channels, 3, padding="same", activation="relu", dtype=precision)(x)
+        x = layers.Add(dtype=precision)([x, more])
         levels += statistics(x)
     return layers.Concatenate()([layers.GroupNormalization(1)(level) for level in levels])
 
@@ -63,6 +65,7 @@ def local_contrast(x: Any) -> Any:
 
 def statistics(x: Any) -> list[Any]:
     """Return mean and standard deviation, [n, channels] each, of the channels of x [n, height, width, channels]."""
+    x = ops.cast(x, "float32")  # with 16 bits squares would overflow, and their difference mean little
     mean = layers.GlobalAveragePooling2D()(x)
     energy = layers.GlobalAveragePooling2D()(ops.square(x))
     return [mean, ops.sqrt(ops.maximum(energy - ops.square(mean), 0) + EPSILON)]
@@ -77,7 +80,12 @@ def application(images: Any, settings: Train) -> Any:
     if not inspect.isfunction(network):
         raise ConfigError(f"train.model should be 'compact' or a class of keras.applications, got {settings.model!r}")
     weights = "imagenet" if settings.pretrained else None
-    backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=images.shape[1:])
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=images.shape[1:])
+    finally:
+        keras.config.set_dtype_policy(before)
     for layer in backbone.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False

@@ -37,3 +37,17 @@ class WatchedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
             return False
         self.iterations.assign(steps)
         return True
+
+
+class WatchedScale(keras.optimizers.LossScaleOptimizer):  # type: ignore[misc]
+    """Another around a WatchedAdamW: scales the loss, so that small gradients do not vanish in 16 bits; a step whose
+    gradient is not finite halves the scale and changes no weight (Micikevicius et al. 2018)."""
+
+    @property
+    def gradient_norm(self) -> keras.Variable:
+        """The norm of the last finite gradient, unscaled."""
+        return self.inner_optimizer.gradient_norm
+
+    def unharmed(self, steps: int) -> bool:
+        """Return False: steps that were left out are not counted, so what a failed step has changed cannot be told."""
+        return False

@@ -162,6 +162,9 @@ class Train(Section):
     memory: Annotated[float | int | Literal["auto"], PlainValidator(budget)] = Field(
         "auto", description="most that training may take, by which `microbatch: auto` is found"
     )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="of convolutions; weights, statistics, embeddings and loss stay float32"
+    )
     steps: int = Field(2000, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
