@@ -58,7 +58,7 @@ def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None
             except Collapse as collapse:
                 remedy(run, collapse)
             except OutOfMemory as error:
-                if not halve(run.path, error.step, str(error)):
+                if not patiently(partial(halve, run.path, error.step, str(error)), pulse):
                     raise
             except StoreGone as gone:
                 note(run.path, pulse.step, str(gone), "waiting for the store")

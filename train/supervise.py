@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,7 +71,8 @@ class Supervisor:
                     return ending
                 step = last_step(self.folder)
                 if process.returncode == -signal.SIGKILL and not stalled and kernel_kills() > kills:
-                    halve(self.folder, step, "killed by the kernel, whose memory ran out")
+                    with suppress(OSError):  # a full disk, for which the trainer will wait
+                        halve(self.folder, step, "killed by the kernel, whose memory ran out")
                 failures, kept = 1 if step > kept else failures + 1, max(step, kept)
                 if failures > self.limits.tries:
                     note(self.folder, step, ending.cause, f"given up after {self.limits.tries} restarts")

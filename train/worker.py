@@ -51,10 +51,11 @@ def worker(job: str) -> None:
         signal.signal(number, pulse.ask)
     from train.microbatch import NAME as MICROBATCH
     from train.microbatch import decide
+    from train.outage import patiently
     from train.run import open_run
 
     # Before TensorFlow takes any memory, of which probes find none then.
-    decide(open_run(path), values["memory"], values, lambda: pulse.beat("compile"))
+    patiently(lambda: decide(open_run(path), values["memory"], values, lambda: pulse.beat("compile")), pulse)
     import_tensorflow()
     import tensorflow as tf
 
