@@ -56,6 +56,7 @@ def worker(job: str) -> None:
 
     # Before TensorFlow takes any memory, of which probes find none then.
     patiently(lambda: decide(open_run(path), values["memory"], values, lambda: pulse.beat("compile")), pulse)
+    pulse.beat("start")
     import_tensorflow()
     import tensorflow as tf
 
