@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -14,7 +15,7 @@ from preprocess.common.config import Config, load_config
 from tests.conftest import ROOT
 from train.run import Run, make_run
 from train.supervise import Ending, Limits, Supervisor, trainer
-from train.worker import job_of
+from train.worker import AUTO, job_of
 
 FAULTY = """
 import ctypes, errno, json, os, signal, time
@@ -91,10 +92,12 @@ def faults(folder: Path, planted: str) -> Iterator[Path]:
                 os.environ[name] = value
 
 
-def supervised(config: Config, path: Path, limits: Limits = QUICK, minutes: float = 0.0001) -> tuple[Run, Ending]:
+def supervised(
+    config: Config, path: Path, limits: Limits = QUICK, minutes: float = 0.0001, memory: dict[str, Any] = AUTO
+) -> tuple[Run, Ending]:
     """Train a run at `path` under a supervisor of this process; return it and how it ended."""
     run = make_run(config, path)
-    job = job_of(run.path, config.pipeline.model_dump(mode="json"), minutes)
+    job = job_of(run.path, config.pipeline.model_dump(mode="json"), minutes, memory)
     return run, Supervisor(run.path, trainer(job), limits).supervise()
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from bench import noise
+from bench import train as training
 from bench.goals import Goal
 from bench.meter import run
 from bench.pairs import goals
@@ -16,7 +17,11 @@ from bench.stage import share_of_dask, stored
 from bench.ways.measure import anonymous, in_memory, shards
 from bench.ways.run import run_way
 from pipeline.reader import Reader
+from preprocess.common.config import load_config
 from preprocess.store import open_store
+from tests.tiny import tiny_collection
+from train.pulse import last_beat
+from train.run import make_run
 
 BURN = "import time\nwhile time.process_time() < 0.6: pass"
 LEAVE = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {BURN!r}])"
@@ -101,3 +106,15 @@ def test_a_goal_against_a_peer_that_did_not_run_is_not_measured() -> None:
     assert said["256 px: tfdata, times the limit"] == (0.4, False)
     assert said["256 px: tfdata, times mosaicml"][1]
     assert said["256 px: tfdata, times ffcv_raw"] == (None, None)
+
+
+def test_the_trainer_and_a_bare_loop_take_turns(tmp_path: Path) -> None:
+    tiny_collection(tmp_path)
+    config = load_config(tmp_path / "config.yaml", ["train.steps=100", "train.validate_every=4"])
+    rounds = training.measure(config, 1)
+    seen = last_beat(make_run(config, None).path)
+    assert seen is not None
+    assert seen[0].step == 8  # one round compiles
+    assert all(each.trainer > 0 and each.bare > 0 and 0 < each.waited < 1 for each in rounds)
+    found = [training.Round(9.5, 10, 0.01), training.Round(9.9, 10, 0.03), training.Round(8, 10, 0.01)]
+    assert [(goal.figure, goal.met) for goal in training.goals(found)] == [(0.95, False), (0.01, True)]

@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from preprocess.common.errors import RunError
-from preprocess.common.files import write_json
+from preprocess.common.files import read_json, write_json
 from tests.tiny import tiny_collection
 from train import identity as identities
 from train.checkpoint import Chunk, Record, arrays_of, checkpoints, note_validation, save_checkpoint, training_state
 from train.fit import compiled_network
 from train.identity import identity, refuse_another
 from train.keeper import Keeper
+from train.microbatch import NAME, decide, microbatch
 from train.pulse import Pulse
 from train.run import Run, make_run
 
@@ -73,6 +74,18 @@ def test_a_checkpoint_holds_the_states_of_random_generators(tmp_path: Path) -> N
     after = arrays_of(training_state(network))
     assert names
     assert any((before[name] != after[name]).any() for name in names)
+
+
+def test_a_checkpoint_holds_how_many_pictures_were_embedded_at_once(run: Run, tmp_path: Path) -> None:
+    asked = {"microbatch": "auto", "memory": "auto"}
+    write_json(tmp_path / NAME, {"asked": asked, "piece": 6, "room": 10**9})
+    first = keeper(run, tmp_path)
+    first.finished(7, Chunk())
+    first.save()
+    (tmp_path / NAME).unlink()
+    assert microbatch(tmp_path) == 6
+    decide(Run(tmp_path, run.pins), asked, {}, lambda: None)
+    assert read_json(tmp_path / NAME) == first.record.microbatch
 
 
 @pytest.mark.parametrize("name", ["state.safetensors", "record.json"])

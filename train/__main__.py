@@ -50,8 +50,9 @@ def evaluate(config: "Config", path: Path | None, machine: bool) -> None:
     if metrics is None:
         import_tensorflow()
         from train.evaluate import evaluate as measure
+        from train.shortage import halving
 
-        metrics = measure(run, config)
+        metrics = halving(measure)(run, config)
     say(metrics, machine, figures_text(metrics))
 
 

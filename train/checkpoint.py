@@ -25,11 +25,13 @@ STATE, RECORD = "state.safetensors", "record.json"
 
 
 class Chunk(NamedTuple):
-    """What the steps since the last validation have come to: the sum of their losses, pictures and seconds."""
+    """What the steps since the last validation have come to: the sum of their losses, pictures, seconds, and how many
+    of these they waited for batches."""
 
     loss: float = 0.0
     pictures: int = 0
     seconds: float = 0.0
+    waited: float = 0.0
 
 
 NOTHING = Chunk()
@@ -46,6 +48,8 @@ class Record:
     chunk: Chunk = NOTHING
     auc: float | None = None
     """Of the validation at this step; None where there was none yet."""
+    microbatch: dict[str, Any] | None = None
+    """What the run's microbatch.json said."""
 
 
 def numbered(prefix: str, variables: list[keras.Variable]) -> dict[str, keras.Variable]:

@@ -17,19 +17,22 @@ from preprocess.common.errors import RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
+from train.costs import costs
 from train.feed import Feed
 from train.health import Collapse, Health
 from train.identity import identity
 from train.incidents import note
 from train.keeper import EachStep, Keeper
 from train.losses import make_loss
+from train.microbatch import halve, microbatch
 from train.model import PairNetwork, centre
-from train.optimizer import WatchedAdamW
+from train.optimizer import WatchedAdamW, WatchedScale
 from train.outage import patiently, wait_for_store
 from train.predict import build_network
 from train.pulse import Pulse
 from train.remedies import remedied, remedies, remedy
 from train.run import Run
+from train.shortage import OUT_OF_MEMORY, OutOfMemory
 from train.validation import Validation
 
 WARM_UP_SHARE = 0.05
@@ -37,8 +40,9 @@ NOT_DECAYED = ["bias", "gamma", "beta", "log_scale"]
 
 
 def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None = None) -> None:
-    """Train `run` to its last step, from its last checkpoint, and again from there after a collapse and after an outage
-    of disk or store. `pipeline` says how it is fed; at least every `minutes` a checkpoint is written.
+    """Train `run` to its last step, from its last checkpoint, and again from there after a collapse, after an outage of
+    disk or store, and where memory ran out. `pipeline` says how it is fed; at least every `minutes` a checkpoint is
+    written.
 
     Raises RunError where another process trains it, ConfigError where it cannot be fed as asked for, GivenUp where
     remedies do not help, Stopped where `pulse` was asked to stop.
@@ -53,6 +57,9 @@ def fit(run: Run, pipeline: Pipeline, minutes: float = 10.0, pulse: Pulse | None
                 patiently(partial(train_to_the_end, attempt, pipeline, known, minutes, pulse), pulse)
             except Collapse as collapse:
                 remedy(run, collapse)
+            except OutOfMemory as error:
+                if not patiently(partial(halve, run.path, error.step, str(error)), pulse):
+                    raise
             except StoreGone as gone:
                 note(run.path, pulse.step, str(gone), "waiting for the store")
                 wait_for_store(run, pulse)
@@ -64,7 +71,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     Raises Collapse, StoreGone, Stopped, and what `fit` raises.
     """
     settings = run.settings
-    network = compiled_network(run)
+    network = compiled_network(run, microbatch(run.path))
     feed = Feed(run, pipeline, lambda: pulse.beat("start"))
     validation = Validation(run, feed.validation(), pipeline.evaluation_pairs, lambda: pulse.beat("validate"))
     health = Health(network, validation)
@@ -88,6 +95,10 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
         except StoreError:  # gone, which is waited for, or damaged
             keeper.save()
             raise
+        except OUT_OF_MEMORY as error:
+            if network.optimizer.unharmed(keeper.record.step):  # else some weights are a step ahead of others
+                keeper.save()
+            raise OutOfMemory(keeper.record.step, error) from None
     save_variables(run.path / "model.safetensors", numbered("network", network.weights))
     write_json(run.path / "finished.json", {"step": settings.steps, "validation": validation.with_intervals(network)})
 
@@ -97,10 +108,9 @@ def validate(run: Run, network: PairNetwork, validation: Validation, keeper: Kee
     keeper.pulse.beat("validate")
     step, chunk, done = keeper.record.step, keeper.record.chunk, keeper.record.remedies
     steps = (step - 1) % run.settings.validate_every + 1
-    line = {
-        "step": step, "loss": chunk.loss / steps, "seconds": round(chunk.seconds, 3),
-        "pictures_per_second": round(chunk.pictures / chunk.seconds, 1),
-    } | validation.measure(network) | ({"remedies": done} if done else {})  # fmt: skip
+    measured = validation.measure(network)
+    line: dict[str, Any] = {"step": step, "loss": chunk.loss / steps} | costs(chunk, steps) | measured
+    line |= {"remedies": done} if done else {}
     health.check_validation(line)
     # The checkpoint hears of it last: after a kill before that, this is done again and the line replaced.
     run.log(line)
@@ -115,20 +125,21 @@ def train_steps(run: Run, network: PairNetwork, feed: Feed, keeper: Keeper, heal
         first, end = max(keeper.record.step, span.start), min(stop, span.stop)
         if first < end:
             each_step = EachStep(keeper, health, progress, first, span.batch)
-            train_span(run, network, feed, span._replace(start=first, stop=end), each_step)
+            train_span(run, network, feed, span._replace(start=first, stop=end), [each_step])
             keeper.save()  # the next stage, or validation, is compiled first
 
 
-def train_span(run: Run, network: PairNetwork, feed: Feed, span: Span, each_step: EachStep) -> None:
-    """Train the steps of `span`."""
+def train_span(
+    run: Run, network: PairNetwork, feed: Feed, span: Span, callbacks: list[keras.callbacks.Callback]
+) -> None:
+    """Train the steps of `span`, with `callbacks` of Keras."""
     source, table = feed.training(span.size)
     network.train_on(span.size, table)
     draw = drawer(run.settings.augment, run.settings.seed)
     stream = make_stream(run, span.batch)
     dataset = training_dataset(source, stream, draw, span.start, span.stop, feed.settings.prefetch)
-    each_step.keeper.pulse.beat("compile")
     with store_errors():
-        network.fit(dataset, epochs=1, verbose=0, callbacks=[each_step], shuffle=False)
+        network.fit(dataset, epochs=1, verbose=0, callbacks=callbacks, shuffle=False)
 
 
 def make_stream(run: Run, batch: int) -> Stream:
@@ -137,16 +148,20 @@ def make_stream(run: Run, batch: int) -> Stream:
     return training_stream(pipeline, *side_rows(run.split, TRAIN), run.store.rows, batch, run.settings.seed)
 
 
-def compiled_network(run: Run) -> PairNetwork:
-    """Return the untrained network of a run with its loss and optimizer: AdamW, warm-up, cosine to zero."""
+def compiled_network(run: Run, piece: int | None = None) -> PairNetwork:
+    """Return the untrained network of a run, which embeds `piece` pictures at a time, with its loss and optimizer:
+    AdamW, warm-up, cosine to zero."""
     settings = run.settings
     network = build_network(run)
+    network.piece = piece
     warm_up = max(1, round(settings.steps * WARM_UP_SHARE))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, settings.steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
     )
     optimizer = WatchedAdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
+    if settings.precision == "mixed_float16":
+        optimizer = WatchedScale(optimizer)
     # The projective transform of the augmentation has no XLA kernel.
     network.compile(optimizer=optimizer, loss=make_loss(settings.loss), jit_compile=False)
     optimizer.build(network.trainable_variables)

@@ -25,6 +25,7 @@ from train.checkpoint import (
 )
 from train.health import CHECK_EVERY, Collapse, Health
 from train.identity import refuse_another
+from train.microbatch import decided
 from train.model import PairNetwork
 from train.outage import patiently
 from train.pulse import Pulse, Stopped
@@ -41,7 +42,7 @@ class Keeper:
     def __init__(self, run: Run, network: PairNetwork, identity: dict[str, Any], minutes: float, pulse: Pulse) -> None:
         self.folder, self.network, self.pulse = run.path / "checkpoints", network, pulse
         self.done = remedies(run)
-        self.record = Record(0, run.settings.seed, len(self.done), identity)
+        self.record = Record(0, run.settings.seed, len(self.done), identity, microbatch=decided(run.path))
         self.saved = 0
         self.every, self.at = 60 * minutes, time.monotonic()
 
@@ -57,7 +58,9 @@ class Keeper:
             refuse_another(path, record.identity, self.record.identity)
             load_variables(path / STATE, training_state(self.network))
             now = self.record
-            self.record = replace(record, seed=now.seed, remedies=now.remedies, identity=now.identity)
+            self.record = replace(
+                record, seed=now.seed, remedies=now.remedies, identity=now.identity, microbatch=now.microbatch
+            )
             self.saved = record.step
             break
         self.pulse.beat("start", self.record.step)
@@ -108,7 +111,11 @@ class EachStep(keras.callbacks.Callback):  # type: ignore[misc]
     def __init__(self, keeper: Keeper, health: Health, progress: Progress, first: int, batch: int) -> None:
         super().__init__()
         self.keeper, self.health, self.progress, self.first, self.batch = keeper, health, progress, first, batch
-        self.before, self.began = keeper.chunk, time.monotonic()
+        self.before, self.began, self.waited = keeper.chunk, time.monotonic(), keeper.network.waited
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Say that the first step is compiled."""
+        self.keeper.pulse.beat("compile")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float]) -> None:
         """Count the step, look after the health, and keep the step if it is time. Raises Collapse, Stopped."""
@@ -121,6 +128,7 @@ class EachStep(keras.callbacks.Callback):  # type: ignore[misc]
             Chunk(
                 self.before.loss + done * loss, self.before.pictures + done * self.batch,
                 self.before.seconds + time.monotonic() - self.began,
+                self.before.waited + self.keeper.network.waited - self.waited,
             ),
         )  # fmt: skip
         self.keeper.pulse.beat("step", step)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import time
 from typing import Any
 
 import keras
@@ -11,6 +12,7 @@ from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import augment
 from train.losses import make_verifier
+from train.pieces import in_pieces
 from train.table import Table
 
 NEIGHBOURHOOD = 9
@@ -28,26 +30,28 @@ def build_embedder(settings: Train) -> keras.Model:
     """
     side = None if settings.stages else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
-    features = compact(images, settings.width) if settings.model == "compact" else application(images, settings)
+    features = compact(images, settings) if settings.model == "compact" else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
 
 
-def compact(images: Any, width: int) -> Any:
+def compact(images: Any, settings: Train) -> Any:
     """Return features [n, 16 * width] of a small residual network: how much of each mark there is, and how unevenly.
 
     A hand shows in marks of every scale and in their contrast, so every level gives the mean and the spread of its
     channels, and nothing is normalised before they are taken: a norm between the layers takes away just what the
     statistics are to tell. Each level's statistics are then brought to one scale by a GroupNorm of one group.
     """
+    width, precision = settings.width, settings.precision
     x = layers.Rescaling(1 / 127.5, offset=-1.0)(images)
     x = layers.Concatenate()([x, local_contrast(x)])
-    x = layers.Conv2D(width, 5, strides=2, padding="same", activation="relu", name="stem")(x)
+    x = layers.Conv2D(width, 5, strides=2, padding="same", activation="relu", name="stem", dtype=precision)(x)
     levels = statistics(x)
     for channels in (width * 3 // 2, width * 2):
-        x = layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu")(x)
+        x = layers.Conv2D(channels, 3, strides=2, padding="same", activation="relu", dtype=precision)(x)
         levels += statistics(x)
-        x = layers.Add()([x, layers.Conv2D(channels, 3, padding="same", activation="relu")(x)])
+        more = layers.Conv2D(channels, 3, padding="same", activation="relu", dtype=precision)(x)
+        x = layers.Add(dtype=precision)([x, more])
         levels += statistics(x)
     return layers.Concatenate()([layers.GroupNormalization(1)(level) for level in levels])
 
@@ -61,6 +65,7 @@ def local_contrast(x: Any) -> Any:
 
 def statistics(x: Any) -> list[Any]:
     """Return mean and standard deviation, [n, channels] each, of the channels of x [n, height, width, channels]."""
+    x = ops.cast(x, "float32")  # with 16 bits squares would overflow, and their difference mean little
     mean = layers.GlobalAveragePooling2D()(x)
     energy = layers.GlobalAveragePooling2D()(ops.square(x))
     return [mean, ops.sqrt(ops.maximum(energy - ops.square(mean), 0) + EPSILON)]
@@ -75,7 +80,12 @@ def application(images: Any, settings: Train) -> Any:
     if not inspect.isfunction(network):
         raise ConfigError(f"train.model should be 'compact' or a class of keras.applications, got {settings.model!r}")
     weights = "imagenet" if settings.pretrained else None
-    backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=images.shape[1:])
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(settings.precision)
+    try:
+        backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=images.shape[1:])
+    finally:
+        keras.config.set_dtype_policy(before)
     for layer in backbone.layers:
         if isinstance(layer, layers.BatchNormalization):
             layer.trainable = False
@@ -92,6 +102,10 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.verifier = make_verifier(settings.loss)
         self.picture_size = self.training_size = settings.size
         self.table: Table | None = None
+        self.piece: int | None = None
+        """How many pictures are embedded at once; None: the whole batch."""
+        self.waited = 0.0
+        """Seconds that training has waited for batches."""
 
     def train_on(self, size: int, table: Table | None) -> None:
         """Train with pictures of `size` pixels from now on, taken out of `table` where their places are given."""
@@ -99,17 +113,41 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
             self.training_size, self.table = size, table
             self.make_train_function(force=True)  # the one there was compiled for the former
 
+    def make_train_function(self, force: bool = False) -> None:
+        """Compile a training step, as Keras does, with a clock around the wait for its batch."""
+        if self.train_function is not None and not force:
+            return
+        super().make_train_function(force)
+        steps = self.train_function
+
+        def timed(*given: Any) -> Any:
+            *state, batches = given  # JAX keeps the weights outside, in a state
+            began = time.perf_counter()
+            batch = next(batches)
+            self.waited += time.perf_counter() - began
+            return steps(*state, iter([batch]))
+
+        self.train_function: Any = timed
+
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Return the verifier's output float32 [m, 1] for pairs of inputs["images"], uint8 [n, stored, stored, 3] or
         int64 [n], their places in the table."""
-        images = inputs["images"] if self.table is None else self.table.take(inputs["images"])
-        images = resized(images, self.training_size if training else self.picture_size)
-        if training:
-            images = augment(images, inputs["augment"])
-        embeddings = self.embedder(images, training=training)
+        pictures = [inputs["images"]] + ([inputs["augment"]] if training else [])
+        if training and self.piece is not None and self.piece < pictures[0].shape[0]:
+            embeddings = in_pieces(self.embed, pictures, self.piece, self.embedder.output_shape[-1])
+        else:
+            embeddings = self.embed(*pictures)
         left = ops.take(embeddings, inputs["left"], axis=0)
         right = ops.take(embeddings, inputs["right"], axis=0)
         return self.verifier(left, right)
+
+    def embed(self, images: Any, drawn: Any = None) -> Any:
+        """Return embeddings float32 [n, embedding] of pictures or places; in training, of their variants that `drawn`
+        [n, 9] asks for."""
+        images = images if self.table is None else self.table.take(images)
+        if drawn is None:
+            return self.embedder(resized(images, self.picture_size), training=False)
+        return self.embedder(augment(resized(images, self.training_size), drawn), training=True)
 
 
 def centre(network: PairNetwork, pictures: Any) -> None:
@@ -119,7 +157,9 @@ def centre(network: PairNetwork, pictures: Any) -> None:
     output the same. From a data-dependent start (Salimans and Kingma 2016) pairs differ from the first step.
     """
     last = network.embedder.get_layer("embedding")
-    outputs = keras.Model(network.embedder.input, last.output)(resized(pictures, network.training_size))
+    before, piece = keras.Model(network.embedder.input, last.output), network.piece or len(pictures)
+    cut = (pictures[start : start + piece] for start in range(0, len(pictures), piece))
+    outputs = ops.concatenate([before(resized(each, network.training_size)) for each in cut])
     last.bias.assign(last.bias - ops.mean(outputs, axis=0))
 
 

@@ -16,6 +16,7 @@ from preprocess.common.progress import Progress
 from preprocess.images import make_squares, open_picture
 from train.checkpoint import load_variables, numbered
 from train.losses import score_sign
+from train.microbatch import microbatch
 from train.model import PairNetwork, resized
 from train.run import Run
 
@@ -27,6 +28,7 @@ def load_network(run: Run) -> PairNetwork:
     """Return the trained network of a finished run."""
     network = build_network(run)
     load_variables(run.path / "model.safetensors", numbered("network", network.weights))
+    network.piece = microbatch(run.path)
     return network
 
 
@@ -49,7 +51,7 @@ def embed_rows(
 ) -> NDArray[np.float32]:
     """Return the embeddings float32 [n, d] of `rows` [n]; `what` names the work where its progress is to be shown, and
     `tick` is called after every batch."""
-    batches = in_order(rows, EMBED_BATCH)
+    batches = in_order(rows, min(EMBED_BATCH, network.piece or EMBED_BATCH))
     shown = nullcontext() if what is None else Progress(what, len(rows), "picture")
     found = []
     with shown as progress, store_errors():

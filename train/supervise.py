@@ -5,11 +5,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from train.incidents import incidents, note
+from train.memory import kernel_kills
+from train.microbatch import halve
 from train.pulse import STOPPED, WORKING, Beat, last_beat
 from train.worker import GIVEN_UP
 
@@ -61,12 +63,16 @@ class Supervisor:
         failures, kept = 0, -1
         with self.listening():
             while not self.asked:
+                kills = kernel_kills()
                 process = subprocess.Popen(self.command)  # noqa: S603 - our own interpreter and module
                 stalled = self.watch(process)
                 ending = self.judge(process.returncode, stalled)
                 if ending.status != FAILED or process.returncode == GIVEN_UP:
                     return ending
                 step = last_step(self.folder)
+                if process.returncode == -signal.SIGKILL and not stalled and kernel_kills() > kills:
+                    with suppress(OSError):  # a full disk, for which the trainer will wait
+                        halve(self.folder, step, "killed by the kernel, whose memory ran out")
                 failures, kept = 1 if step > kept else failures + 1, max(step, kept)
                 if failures > self.limits.tries:
                     note(self.folder, step, ending.cause, f"given up after {self.limits.tries} restarts")

@@ -18,9 +18,15 @@ GIVEN_UP = 69
 PR_SET_PDEATHSIG = 1
 
 
-def job_of(run: Path, pipeline: dict[str, Any], minutes: float) -> str:
-    """Return the JOB of a worker of this process: train the run in `run`, fed by the settings `pipeline`."""
-    return json.dumps({"run": str(run), "pipeline": pipeline, "minutes": minutes, "supervisor": os.getpid()})
+AUTO = {"microbatch": "auto", "memory": "auto"}
+
+
+def job_of(run: Path, pipeline: dict[str, Any], minutes: float, memory: dict[str, Any] = AUTO) -> str:
+    """Return the JOB of a worker of this process: train the run in `run`, fed by the settings `pipeline`, in pieces as
+    train.microbatch and train.memory, in `memory`, say."""
+    return json.dumps(
+        {"run": str(run), "pipeline": pipeline, "minutes": minutes, "memory": memory, "supervisor": os.getpid()}
+    )
 
 
 def end_with(supervisor: int) -> None:
@@ -43,14 +49,24 @@ def worker(job: str) -> None:
     pulse = Pulse(path / NAME)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, pulse.ask)
+    from train.microbatch import NAME as MICROBATCH
+    from train.microbatch import decide
+    from train.outage import patiently
+    from train.run import open_run
+
+    # Before TensorFlow takes any memory, of which probes find none then.
+    patiently(lambda: decide(open_run(path), values["memory"], values, lambda: pulse.beat("compile")), pulse)
+    pulse.beat("start")
     import_tensorflow()
     import tensorflow as tf
 
     from preprocess.common.config import Pipeline
+    from preprocess.common.files import read_json
     from train.fit import fit
+    from train.memory import limit_accelerators
     from train.remedies import GivenUp
-    from train.run import open_run
 
+    limit_accelerators(read_json(path / MICROBATCH)["room"])
     tf.config.experimental.enable_op_determinism()
     try:
         fit(open_run(path), Pipeline.model_validate(values["pipeline"]), values["minutes"], pulse)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -11,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainValidator,
+    TypeAdapter,
     ValidationError,
     field_validator,
     model_validator,
@@ -30,6 +32,24 @@ class Section(BaseModel):
     """A part of the configuration: immutable, without unknown keys, without silent conversions."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def budget(value: Any) -> Any:
+    """Return "auto", a share as float, or bytes as int, of what a setting says. Raises ValueError."""
+    if value == "auto" or (isinstance(value, float) and 0 < value <= 1):
+        return value
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        with suppress(ValidationError):
+            if (count := TypeAdapter(ByteSize).validate_python(value)) >= 10**6:
+                return int(count)
+    raise ValueError("should be auto, a share such as 0.92, or at least 1MB, such as 8GB")
+
+
+def pieces(value: Any) -> Any:
+    """Return "auto" or a number of pictures, at least 1. Raises ValueError."""
+    if value == "auto" or (type(value) is int and value >= 1):
+        return value
+    raise ValueError("should be auto or a number of pictures, at least 1")
 
 
 class Source(Section):
@@ -136,6 +156,15 @@ class Train(Section):
     stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
     augment: Literal["paintings", "strong", "digits", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
+    microbatch: Annotated[int | Literal["auto"], PlainValidator(pieces)] = Field(
+        "auto", description="pictures embedded at once; the batch means the same, and takes less memory"
+    )
+    memory: Annotated[float | int | Literal["auto"], PlainValidator(budget)] = Field(
+        "auto", description="most that training may take, by which `microbatch: auto` is found"
+    )
+    precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
+        "float32", description="of convolutions; weights, statistics, embeddings and loss stay float32"
+    )
     steps: int = Field(2000, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
     weight_decay: float = Field(1e-2, ge=0, le=1)
@@ -148,7 +177,7 @@ class Train(Section):
     @property
     def content(self) -> dict[str, Any]:
         """The settings that decide what is learned."""
-        return self.model_dump(exclude={"checkpoint_minutes", "max_hours", "notify"})
+        return self.model_dump(exclude={"checkpoint_minutes", "max_hours", "notify", "microbatch", "memory"})
 
     @field_validator("stages")
     @classmethod
