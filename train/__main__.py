@@ -2,11 +2,11 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from preprocess.common.cli import as_json, fail, main, say, verb
+from preprocess.common.cli import Verb, as_json, fail, main, say, verb
 from train.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 run_option = click.option(
     "--run", "path", type=click.Path(path_type=Path), help="The run directory; by default the settings' own."
 )
+
+
+def bench_options(function: Verb) -> Verb:
+    """Give a click command the options that say how to judge, the fields of train.compare.Bench."""
+    for option in (
+        click.option("--sure", type=click.FloatRange(0.5, 1, max_open=True), default=0.5, show_default=True,
+                     help="Call pairs undecided whose likelier answer is less probable than this."),
+        click.option("--point", type=click.Choice(["accuracy", "equal-error", "few-false-alarms"]), default="accuracy",
+                     show_default=True, help="The operating point, chosen on validation pairs."),
+        click.option("--prior", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5,
+                     show_default=True, help="The probability of one artist before a look, such as 0.01."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
 
 
 @click.group(help=__doc__)
@@ -97,18 +111,30 @@ def doctor(config: "Config") -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
+@bench_options
 @as_json
-def compare(run: Path, first: Path, second: Path, machine: bool) -> None:
+def compare(run: Path, first: Path, second: Path, machine: bool, **how: Any) -> None:
     """Say how probable it is that one artist painted both pictures."""
     import_tensorflow()
+    from train.compare import Bench, verdict_text
     from train.compare import compare as judge
 
-    verdict = judge(run, first, second)
-    say(
-        verdict,
-        machine,
-        "{probability:.1%} that one artist painted both: {decision} (threshold {threshold:.1%})".format(**verdict),
-    )
+    verdict = judge(run, first, second, Bench(**how))
+    say(verdict, machine, verdict_text(verdict))
+
+
+@train.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pairs", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("verdicts.csv"), show_default=True,
+              help="The table to write.")  # fmt: skip
+@bench_options
+def predict(run: Path, pairs: Path, out: Path, **how: Any) -> None:
+    """Judge the pairs of picture files in a CSV table with the columns first and second."""
+    import_tensorflow()
+    from train.compare import Bench, predict_table
+
+    click.echo(f"predict: {predict_table(run, pairs, out, Bench(**how))}")
 
 
 @train.command()
