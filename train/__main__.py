@@ -138,6 +138,30 @@ def predict(run: Path, pairs: Path, out: Path, **how: Any) -> None:
 
 
 @train.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--test", "folder", type=click.Path(path_type=Path), default=Path("data/painter-by-numbers-test"),
+              show_default=True, help="The folder of submission_info.csv and of the pictures or test.zip.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), default=Path("submission.csv"), show_default=True,
+              help="The table to write.")  # fmt: skip
+@click.option("--prior", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
+              help="The probability of one artist before a look; it changes no rank.")  # fmt: skip
+@click.option("--mirror", "mirrored", is_flag=True, help="Look at every picture and at its mirror image.")
+@verb
+@as_json
+def submit(config: "Config", runs: tuple[Path, ...], out: Path, machine: bool, **how: Any) -> None:
+    """Write Kaggle's submission by the run of the settings, or by the average of RUNS."""
+    from train.run import finished_run
+
+    opened = [finished_run(config, path) for path in runs or (None,)]
+    import_tensorflow()
+    from train.submit import submission_text
+    from train.submit import submit as write
+
+    written = write(opened, out=out, settings=config.preprocess, **how)
+    say(written, machine, submission_text(written))
+
+
+@train.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--format", "form", type=click.Choice(["keras", "savedmodel", "onnx"]), required=True,
               help="For Keras, for TensorFlow, or for any runtime of ONNX.")  # fmt: skip
