@@ -60,8 +60,8 @@ def score(folder: Path, truth: bool) -> None:
     from train.calibrate import POINTS, Calibration
     from train.competition import Truth
     from train.model import PairNetwork
+    from train.predict import score_cosines
     from train.submission import Judge, picture_names, write_submission
-    from train.submit import score_of
 
     network = PairNetwork(Train(size=16, width=8))
     names = picture_names(folder / "submission_info.csv")
@@ -69,7 +69,7 @@ def score(folder: Path, truth: bool) -> None:
     judge = Judge(
         np.load(folder / "embeddings.npy"),
         np.ones(len(names), bool),
-        partial(score_of, network, "sigmoid"),
+        partial(score_cosines, network, "sigmoid"),
         calibration,
     )
     told = Truth(folder / "all_data_info.csv", names) if truth else None

@@ -21,9 +21,8 @@ from tests.tiny import paint
 from train.calibrate import Calibration
 from train.compare import predict
 from train.model import PairNetwork
-from train.predict import score
+from train.predict import score, score_cosines
 from train.submission import Judge, cosines, picture_names, read_chunks, write_submission
-from train.submit import score_of
 
 ARTISTS, PAINTINGS = 4, 4
 BROKEN = "77.png"
@@ -150,7 +149,7 @@ def test_a_verifier_needs_only_the_cosine_of_a_pair(loss: str) -> None:
     network = PairNetwork(Train(size=16, width=8, loss=loss))  # type: ignore[arg-type]
     vectors = np.random.default_rng(0).normal(size=(2, 50, 8)).astype(np.float32)
     left, right = vectors / np.linalg.norm(vectors, axis=2, keepdims=True)
-    found = score_of(network, loss, (left * right).sum(axis=1))
+    found = score_cosines(network, loss, (left * right).sum(axis=1))
     assert found == pytest.approx(score(network, loss, left, right), abs=1e-3)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from preprocess.common.cli import Verb, as_json, fail, main, say, verb
+from preprocess.common.cli import as_json, fail, main, say, verb
 from train.quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -17,18 +17,18 @@ run_option = click.option(
 )
 
 
-def bench_options(function: Verb) -> Verb:
-    """Give a click command the options that say how to judge, the fields of train.compare.Bench."""
-    for option in (
-        click.option("--sure", type=click.FloatRange(0.5, 1, max_open=True), default=0.5, show_default=True,
-                     help="Call pairs undecided whose likelier answer is less probable than this."),
-        click.option("--point", type=click.Choice(["accuracy", "equal-error", "few-false-alarms"]), default="accuracy",
-                     show_default=True, help="The operating point, chosen on validation pairs."),
-        click.option("--prior", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5,
-                     show_default=True, help="The probability of one artist before a look, such as 0.01."),
-    ):  # fmt: skip
-        function = option(function)
-    return function
+prior_option = click.option(
+    "--prior", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
+    help="The probability of one artist before a look, such as 0.01.",
+)  # fmt: skip
+point_option = click.option(
+    "--point", type=click.Choice(["accuracy", "equal-error", "few-false-alarms"]), default="accuracy",
+    show_default=True, help="The operating point, chosen on validation pairs.",
+)  # fmt: skip
+sure_option = click.option(
+    "--sure", type=click.FloatRange(0.5, 1, max_open=True), default=0.5, show_default=True,
+    help="Call pairs undecided whose likelier answer is less probable than this.",
+)  # fmt: skip
 
 
 @click.group(help=__doc__)
@@ -111,7 +111,9 @@ def doctor(config: "Config") -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
-@bench_options
+@prior_option
+@point_option
+@sure_option
 @as_json
 def compare(run: Path, first: Path, second: Path, machine: bool, **how: Any) -> None:
     """Say how probable it is that one artist painted both pictures."""
@@ -128,7 +130,9 @@ def compare(run: Path, first: Path, second: Path, machine: bool, **how: Any) -> 
 @click.argument("pairs", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), default=Path("verdicts.csv"), show_default=True,
               help="The table to write.")  # fmt: skip
-@bench_options
+@prior_option
+@point_option
+@sure_option
 def predict(run: Path, pairs: Path, out: Path, **how: Any) -> None:
     """Judge the pairs of picture files in a CSV table with the columns first and second."""
     import_tensorflow()
@@ -138,13 +142,29 @@ def predict(run: Path, pairs: Path, out: Path, **how: Any) -> None:
 
 
 @train.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--known", type=click.Path(path_type=Path), required=True, help="A folder of one painter's pictures.")
+@click.option("--suspected", type=click.Path(path_type=Path), required=True, help="A folder of doubtful ones.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("suspects.html"), show_default=True,
+              help="The page to write.")  # fmt: skip
+@prior_option
+@point_option
+def suspects(run: Path, known: Path, suspected: Path, out: Path, **how: Any) -> None:
+    """Write a page with the probability of one hand for every pair of known and suspected pictures."""
+    import_tensorflow()
+    from train.compare import Bench
+    from train.suspects import write_suspects
+
+    click.echo(f"suspects: {write_suspects(run, known, suspected, out, Bench(**how))}")
+
+
+@train.command()
 @click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--test", "folder", type=click.Path(path_type=Path), default=Path("data/painter-by-numbers-test"),
               show_default=True, help="The folder of submission_info.csv and of the pictures or test.zip.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path), default=Path("submission.csv"), show_default=True,
               help="The table to write.")  # fmt: skip
-@click.option("--prior", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
-              help="The probability of one artist before a look; it changes no rank.")  # fmt: skip
+@prior_option
 @click.option("--mirror", "mirrored", is_flag=True, help="Look at every picture and at its mirror image.")
 @verb
 @as_json

@@ -1,5 +1,6 @@
 """Evaluation: calibrate on validation pairs, then measure on test pairs, for seen and unseen artists apart."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -8,23 +9,27 @@ from numpy.typing import NDArray
 
 from pipeline.reader import Reader
 from pipeline.split import TEST, TRAIN, VALIDATION, side_rows
+from pipeline.streams import traits_of
 from pipeline.validate.shortcuts import shortcut_scorer
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, read_json, write_json, write_parquet
 from train.calibrate import POINTS, Calibration, calibrate
+from train.confusions import Tally, artist_table, hard_figures, style_table
 from train.familiar import Familiar, sample
 from train.figures import evaluation_inputs, evaluation_settings
 from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
-from train.predict import embed_rows, load_network
+from train.model import PairNetwork
+from train.predict import embed_rows, load_network, score_cosines
 from train.quality import FIGURES, RESAMPLED, compared
+from train.retrieval import retrieval
 from train.run import Run
 from train.sides import Side, look, together
 
 
 def evaluate(run: Run, config: Config) -> dict[str, Any]:
-    """Calibrate and measure a finished run; write calibration.json, familiar.safetensors, pairs.parquet and, last,
-    metrics.json; return that.
+    """Calibrate and measure a finished run; write calibration.json, familiar.safetensors, pairs.parquet,
+    evaluation.json and, last, metrics.json; return that.
 
     Raises RunError where the run is in use.
     """
@@ -36,14 +41,17 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         calibration = calibrate(learned.same, learned.scores, learned.weights)
         training = embed_rows(network, reader, sample(side_rows(run.split, TRAIN)[0], seed), "embed train")
         baseline = shortcut_scorer(run.store, run.split, seed)
-        sides, tables = {}, []
+        sides, tables, closer = {}, [], {}
+        traits = traits_of(run.store.rows)
         for name, side in look(run, network, reader, TEST, most).items():
             sides[name] = measure(run, name, side, baseline(side.pairs), calibration, config)
             sides[name] |= {"calibrated_by": compared(learned, side.known)}
             tables.append(table(name, side, calibration))
+            closer[name] = look_closer(run, network, name, side, calibration, traits, config)
         Familiar.learned(training, np.concatenate([side.embeddings for side in validated.values()])).write(run.path)
         write_parquet(run.path / "pairs.parquet", pl.concat(tables))
         write_json(run.path / "calibration.json", calibration.as_json())
+        write_json(run.path / "evaluation.json", closer)
         validation = read_json(run.path / "finished.json")["validation"]
         metrics = {"inputs": evaluation_inputs(run, config), "sides": sides, "validation": validation}
         metrics |= evaluation_settings(config)
@@ -75,6 +83,30 @@ def measure(
         "same_pairs": int(same.sum()), "different_pairs": int((~same).sum()), "paintings": len(side.rows),
         "artists": len(np.unique(side.labels)), "resampled": "artists" if name.endswith("_unseen") else "paintings",
     }  # fmt: skip
+
+
+def look_closer(
+    run: Run, network: PairNetwork, name: str, side: Side, calibration: Calibration, traits: NDArray[np.int32],
+    config: Config,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what evaluation.json says of one side: hard pairs, retrieval, artists and styles."""
+    clusters = clusters_of(side.pairs, run.split["label"].to_numpy(), name)
+    tally = Tally(side.embeddings, side.labels, partial(score_cosines, network, run.settings.loss), calibration)
+    rows = run.split[side.rows[tally.rows]]
+    return {
+        "hard": hard_figures(
+            side.pairs,
+            side.scores,
+            calibration,
+            traits,
+            clusters,
+            config.evaluate.bootstrap,
+            config.evaluate.confidence,
+        ),
+        "retrieval": retrieval(side.embeddings, side.labels),
+        "artists": artist_table(tally, dict(rows.select("label", "artist").unique().iter_rows())),
+        "styles": style_table(tally, rows["style"].to_list()),
+    }
 
 
 def errors(threshold: float, same: NDArray[np.bool_], probability: NDArray[np.float64]) -> dict[str, float]:

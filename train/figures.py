@@ -10,7 +10,7 @@ FORMAT = 3
 """Of metrics.json; what is kept in another is measured again."""
 WAYS = {"platt": "Platt", "isotonic": "isotonic", "mean": "mean distance", "median": "median dist."}
 WAY_HEAD = {"error": 9, "log loss": 9, "Brier": 9, "Cllr": 9, "least Cllr": 11, "accuracy": 9}
-RESULTS = ("calibration.json", "familiar.safetensors", "pairs.parquet", "metrics.json")
+RESULTS = ("calibration.json", "evaluation.json", "familiar.safetensors", "metrics.json", "pairs.parquet")
 
 
 def evaluation_settings(config: Config) -> dict[str, Any]:

@@ -14,6 +14,8 @@ runs/<collection>-<digest>/
     calibration.json    score to probability, thresholds
     familiar.safetensors  embeddings of training pictures: train/familiar.py
     pairs.parquet       test pairs with scores and probabilities
+    evaluation.json     hard pairs, retrieval, artists and styles: train/confusions.py
+    submission/         embeddings of Kaggle's test pictures
     metrics.json        the figures; report.html shows them
 """
 

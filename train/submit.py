@@ -6,14 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from preprocess.common.config import Preprocess
-from train.calibrate import Numbers, load_calibration
+from train.calibrate import load_calibration
 from train.competition import Truth
-from train.model import PairNetwork
-from train.predict import load_network, score
+from train.predict import load_network, score_cosines
 from train.run import Run
 from train.submission import Judge, picture_names, write_submission
 from train.testset import embed_pictures, find
@@ -39,21 +35,13 @@ def submit(
     for run in runs:
         calibration, network = load_calibration(run.path), load_network(run)
         embeddings, usable, reasons = embed_pictures(run, network, source, places, settings, mirrored)
-        judges.append(Judge(embeddings, usable, partial(score_of, network, run.settings.loss), calibration))
+        judges.append(Judge(embeddings, usable, partial(score_cosines, network, run.settings.loss), calibration))
         quarantined |= Counter(reasons)
     found = write_submission(
         out, pairs, names, judges, prior, sample if sample.exists() else None, told.note if told else None
     )
     auc = {"auc": told.figures()} if told else {}
     return {"path": str(out), **found, "pictures": len(names), "quarantined": dict(quarantined), **auc}
-
-
-def score_of(network: PairNetwork, loss: str, cosines: NDArray[np.float32]) -> Numbers:
-    """Return the score [m] of two unit vectors with these cosines [m]: verifiers see nothing else of a pair, so two
-    numbers stand for each embedding."""
-    across = np.sqrt(1 - cosines**2)
-    first = np.broadcast_to(np.array([1, 0], np.float32), (len(cosines), 2))
-    return score(network, loss, first, np.stack([cosines, across], axis=1))
 
 
 def submission_text(found: dict[str, Any]) -> str:
