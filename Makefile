@@ -1,11 +1,13 @@
 # Painting pairs. 'make' or 'make help' lists the targets; each brings what it needs and does only what is out of date.
 # CONFIG names the configuration, SET overrides settings: make report SET="train.steps=1200 train.seed=1"
+# TEST is the folder of Kaggle's test pictures and pairs: make submit SET="recipe=kaggle"
 # ALLOW names kinds of errors that do not stop what follows 'make validate': make report ALLOW="leaked-artist"
 
 PYTHON ?= python3
 CONFIG ?= config.yaml
 SET ?=
 ALLOW ?=
+TEST ?= data/painter-by-numbers-test
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -84,12 +86,13 @@ digits: ## the report's digit pairs: put MNIST's four .gz files into data/mnist
 fashion: ## the report's fashion pairs: put Fashion-MNIST's four .gz files into data/fashion-mnist
 	@$(MAKE) --no-print-directory report SET="recipe=fashion $(SET)"
 
-submit: ## (not built yet) write a Kaggle submission
-	$(NOT_BUILT)
+submit: report ## write submission.csv for the pairs in TEST, Kaggle's test folder
+	@$(PY) -m train submit --test $(TEST) $(OPTIONS)
 
 bench: setup ## measure each stage against its limit and its peers
 	$(PY) -m bench.preprocess
 	$(PY) -m bench.pairs
+	$(PY) -m bench.submit
 
 transfer: ## (not built yet) train on digits and test on fashion, and the other way
 	$(NOT_BUILT)

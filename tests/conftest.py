@@ -10,6 +10,7 @@ from preprocess.common.config import Config, load_config
 from preprocess.manifest import make_manifest
 from preprocess.store import Store
 from tests.helpers import collection, write_config
+from tests.tiny import tiny_collection
 
 ROOT = Path(__file__).resolve().parents[1]
 SOAK = int(os.environ.get("SOAK", "1"))
@@ -37,3 +38,22 @@ def built_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
 def built(built_config: Config) -> Store:
     """The sealed store of `built_config`, to be read only."""
     return build_store(built_config, make_manifest(built_config))
+
+
+@pytest.fixture(scope="session")
+def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a trained and evaluated run on `tests.tiny`, to be read only; its collection lies in `pictures`
+    two folders above."""
+    from train.evaluate import evaluate
+    from train.fit import fit
+    from train.run import make_run
+
+    home = tmp_path_factory.mktemp("judge")
+    tiny_collection(home)
+    config = load_config(
+        home / "config.yaml", ["train.steps=80", "train.validate_every=40", "train.learning_rate=0.005"]
+    )
+    run = make_run(config, None)
+    fit(run, config.pipeline)
+    evaluate(run, config)
+    return run.path

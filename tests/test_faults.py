@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent
 FAULTS = yaml.safe_load((ROOT / "tests" / "faults.yaml").read_text())
 PLANTED = FAULTS if SOAK > 1 else FAULTS[::5]
 """All of them take a quarter of an hour, so `make test` plants one in five, and `make soak` all."""
-COPIED = ("preprocess", "pipeline", "train", "tests", "pyproject.toml", "config.yaml", "requirements")
+COPIED = ("preprocess", "pipeline", "train", "bench", "tests", "pyproject.toml", "config.yaml", "requirements")
 
 
 def test_every_fault_can_be_planted_and_has_its_test() -> None:

@@ -31,9 +31,16 @@ def test_make_lists_every_target_in_a_line(arguments: list[str]) -> None:
 
 
 def test_what_is_not_built_yet_says_so_and_fails() -> None:
-    found = make("submit")
+    found = make("transfer")
     assert found.returncode == 2
-    assert "make submit is not built yet" in found.stderr
+    assert "make transfer is not built yet" in found.stderr
+
+
+def test_make_submit_trains_first_and_passes_the_folder_on() -> None:
+    lines = make("--dry-run", "submit", "TEST=there", "SET=recipe=kaggle").stdout
+    assert lines.index("train report") < lines.index(
+        "train submit --test there --config config.yaml --set 'recipe=kaggle'"
+    )
 
 
 def test_clean_keeps_data_stores_and_runs() -> None:

@@ -16,18 +16,20 @@ import pytest
 from PIL import Image
 from sklearn.metrics import confusion_matrix
 
-from pipeline.split import summary
+from pipeline.split import side_rows, summary
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError
 from preprocess.common.files import read_json, write_json
 from preprocess.manifest import make_manifest
 from preprocess.shard import build_shard
-from train.calibrate import Calibration
+from train.calibrate import POINTS, Calibration
 from train.card import write_card
 from train.evaluate import measure, table
+from train.quality import compared
 from train.report import PAIRS_PER_ARTIST, PAIRS_PER_GALLERY, most_confident, percent, readable, write_report
 from train.run import Run, make_run, open_run
+from train.sides import Side
 from train.validation import side_pairs
 
 ARTISTS, PAINTINGS = 8, 5
@@ -100,13 +102,17 @@ def paint(folder: Path) -> None:
 def pretend_evaluated(run: Run, config: Config) -> None:
     """Write calibration.json, pairs.parquet and metrics.json as evaluate does, but with made-up scores."""
     rng = np.random.default_rng(1)
-    calibration = Calibration(2.0, 0.0, 0.5, 100)
+    calibration = Calibration(2.0, 0.0, dict.fromkeys(POINTS, 0.5), 100)
     sides, tables = {}, []
-    for side in ("test_seen", "test_unseen"):
-        pairs = side_pairs(run, side, 1000)
+    for name in ("test_seen", "test_unseen"):
+        pairs = side_pairs(run, name, 1000)
         scores = np.where(pairs.same, 1.4, -0.6) + rng.normal(size=len(pairs.same))
-        sides[side] = measure(run, side, pairs, scores, rng.normal(size=len(pairs.same)), calibration, config)
-        tables.append(table(side, pairs, scores, calibration))
+        rows, labels = side_rows(run.split, name)
+        embeddings = rng.normal(size=(len(rows), 4)).astype(np.float32)
+        side = Side(rows, labels, embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), pairs, scores)
+        sides[name] = measure(run, name, side, rng.normal(size=len(scores)), calibration, config)
+        sides[name] |= {"calibrated_by": compared(side.known, side.known)}
+        tables.append(table(name, side, calibration))
     pl.concat(tables).write_parquet(run.path / "pairs.parquet")
     write_json(run.path / "calibration.json", calibration.as_json())
     write_json(

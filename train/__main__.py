@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,20 @@ if TYPE_CHECKING:
 run_option = click.option(
     "--run", "path", type=click.Path(path_type=Path), help="The run directory; by default the settings' own."
 )
+
+
+prior_option = click.option(
+    "--prior", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.5, show_default=True,
+    help="The probability of one artist before a look, such as 0.01.",
+)  # fmt: skip
+point_option = click.option(
+    "--point", type=click.Choice(["accuracy", "equal-error", "few-false-alarms"]), default="accuracy",
+    show_default=True, help="The operating point, chosen on validation pairs.",
+)  # fmt: skip
+sure_option = click.option(
+    "--sure", type=click.FloatRange(0.5, 1, max_open=True), default=0.5, show_default=True,
+    help="Call pairs undecided whose likelier answer is less probable than this.",
+)  # fmt: skip
 
 
 @click.group(help=__doc__)
@@ -98,18 +112,74 @@ def doctor(config: "Config") -> None:
 @click.argument("run", type=click.Path(path_type=Path))
 @click.argument("first", type=click.Path(path_type=Path))
 @click.argument("second", type=click.Path(path_type=Path))
+@prior_option
+@point_option
+@sure_option
 @as_json
-def compare(run: Path, first: Path, second: Path, machine: bool) -> None:
+def compare(run: Path, first: Path, second: Path, machine: bool, **how: Any) -> None:
     """Say how probable it is that one artist painted both pictures."""
     import_tensorflow()
+    from train.compare import Bench, verdict_text
     from train.compare import compare as judge
 
-    verdict = judge(run, first, second)
-    say(
-        verdict,
-        machine,
-        "{probability:.1%} that one artist painted both: {decision} (threshold {threshold:.1%})".format(**verdict),
-    )
+    verdict = judge(run, first, second, Bench(**how))
+    say(verdict, machine, verdict_text(verdict))
+
+
+@train.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("pairs", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("verdicts.csv"), show_default=True,
+              help="The table to write.")  # fmt: skip
+@prior_option
+@point_option
+@sure_option
+def predict(run: Path, pairs: Path, out: Path, **how: Any) -> None:
+    """Judge the pairs of picture files in a CSV table with the columns first and second."""
+    import_tensorflow()
+    from train.compare import Bench, predict_table
+
+    click.echo(f"predict: {predict_table(run, pairs, out, Bench(**how))}")
+
+
+@train.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--known", type=click.Path(path_type=Path), required=True, help="A folder of one painter's pictures.")
+@click.option("--suspected", type=click.Path(path_type=Path), required=True, help="A folder of doubtful ones.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("suspects.html"), show_default=True,
+              help="The page to write.")  # fmt: skip
+@prior_option
+@point_option
+def suspects(run: Path, known: Path, suspected: Path, out: Path, **how: Any) -> None:
+    """Write a page with the probability of one hand for every pair of known and suspected pictures."""
+    import_tensorflow()
+    from train.compare import Bench
+    from train.suspects import write_suspects
+
+    click.echo(f"suspects: {write_suspects(run, known, suspected, out, Bench(**how))}")
+
+
+@train.command()
+@click.argument("runs", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--test", "folder", type=click.Path(path_type=Path), default=Path("data/painter-by-numbers-test"),
+              show_default=True, help="The folder of submission_info.csv and of the pictures or test.zip.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path), default=Path("submission.csv"), show_default=True,
+              help="The table to write.")  # fmt: skip
+@prior_option
+@click.option("--mirror", "mirrored", is_flag=True, help="Look at every picture and at its mirror image.")
+@verb
+@as_json
+def submit(config: "Config", runs: tuple[Path, ...], out: Path, machine: bool, **how: Any) -> None:
+    """Write Kaggle's submission by the run of the settings, or by the average of RUNS."""
+    from train.run import finished_run
+
+    opened = [finished_run(config, path) for path in runs or (None,)]
+    import_tensorflow()
+    from train.submit import submission_text
+    from train.submit import submit as write
+
+    written = write(opened, out=out, settings=config.preprocess, **how)
+    say(written, machine, submission_text(written))
 
 
 @train.command()

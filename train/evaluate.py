@@ -1,5 +1,6 @@
 """Evaluation: calibrate on validation pairs, then measure on test pairs, for seen and unseen artists apart."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -7,41 +8,50 @@ import polars as pl
 from numpy.typing import NDArray
 
 from pipeline.reader import Reader
-from pipeline.split import TEST, can_pair, side_rows
-from pipeline.streams import PairList
+from pipeline.split import TEST, TRAIN, VALIDATION, side_rows
+from pipeline.streams import traits_of
 from pipeline.validate.shortcuts import shortcut_scorer
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, read_json, write_json, write_parquet
-from train.calibrate import Calibration, calibrate
+from train.calibrate import POINTS, Calibration, calibrate
+from train.confusions import Tally, artist_table, hard_figures, style_table
+from train.familiar import Familiar, sample
 from train.figures import evaluation_inputs, evaluation_settings
 from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
-from train.predict import embed_rows, load_network, score_pairs
+from train.model import PairNetwork
+from train.predict import embed_rows, load_network, score_cosines
+from train.quality import FIGURES, RESAMPLED, compared
+from train.retrieval import retrieval
 from train.run import Run
-from train.validation import Validation, side_pairs
+from train.sides import Side, look, together
 
 
 def evaluate(run: Run, config: Config) -> dict[str, Any]:
-    """Calibrate and measure a finished run; write calibration.json, pairs.parquet and metrics.json; return the last.
+    """Calibrate and measure a finished run; write calibration.json, familiar.safetensors, pairs.parquet,
+    evaluation.json and, last, metrics.json; return that.
 
     Raises RunError where the run is in use.
     """
     with exclusive(run.path, RunError):
-        network = load_network(run)
-        reader = Reader(run.store, run.settings.size)
-        calibration = calibrated(Validation(run, reader, config.pipeline.evaluation_pairs), network)
-        baseline = shortcut_scorer(run.store, run.split, run.pins["settings"]["split"]["seed"])
-        sides, tables = {}, []
-        for side in TEST:
-            if can_pair(run.split, side):
-                rows = side_rows(run.split, side)[0]
-                pairs = side_pairs(run, side, config.pipeline.evaluation_pairs)
-                embeddings = embed_rows(network, reader, rows, f"embed {side}")
-                scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
-                sides[side] = measure(run, side, pairs, scores, baseline(pairs), calibration, config)
-                tables.append(table(side, pairs, scores, calibration))
+        network, reader = load_network(run), Reader(run.store, run.settings.size)
+        seed, most = run.pins["settings"]["split"]["seed"], config.pipeline.evaluation_pairs
+        validated = look(run, network, reader, VALIDATION, most)
+        learned = together(validated)
+        calibration = calibrate(learned.same, learned.scores, learned.weights)
+        training = embed_rows(network, reader, sample(side_rows(run.split, TRAIN)[0], seed), "embed train")
+        baseline = shortcut_scorer(run.store, run.split, seed)
+        sides, tables, closer = {}, [], {}
+        traits = traits_of(run.store.rows)
+        for name, side in look(run, network, reader, TEST, most).items():
+            sides[name] = measure(run, name, side, baseline(side.pairs), calibration, config)
+            sides[name] |= {"calibrated_by": compared(learned, side.known)}
+            tables.append(table(name, side, calibration))
+            closer[name] = look_closer(run, network, name, side, calibration, traits, config)
+        Familiar.learned(training, np.concatenate([side.embeddings for side in validated.values()])).write(run.path)
         write_parquet(run.path / "pairs.parquet", pl.concat(tables))
         write_json(run.path / "calibration.json", calibration.as_json())
+        write_json(run.path / "evaluation.json", closer)
         validation = read_json(run.path / "finished.json")["validation"]
         metrics = {"inputs": evaluation_inputs(run, config), "sides": sides, "validation": validation}
         metrics |= evaluation_settings(config)
@@ -49,49 +59,65 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
     return metrics
 
 
-def calibrated(validation: Validation, network: Any) -> Calibration:
-    """Return the calibration from all validation pairs, its sides and both kinds of pairs counting alike."""
-    scores = validation.scores(network)
-    same = np.concatenate([validation.pairs[side].same for side in scores])
-    weights = np.concatenate([side_weights(validation.pairs[side]) for side in scores])
-    return calibrate(same, np.concatenate(list(scores.values())), weights)
-
-
-def side_weights(pairs: PairList) -> NDArray[np.float64]:
-    """Return weights [m] that sum to 1, half for each kind of pair."""
-    positives = int(pairs.same.sum())
-    weights: NDArray[np.float64] = np.where(pairs.same, 0.5 / positives, 0.5 / (len(pairs.same) - positives))
-    return weights
-
-
 def measure(
-    run: Run, side: str, pairs: PairList, scores: NDArray[np.float64], baseline: NDArray[np.float64],
-    calibration: Calibration, config: Config,
-) -> dict[str, Any]:  # fmt: skip
+    run: Run, name: str, side: Side, baseline: NDArray[np.float64], calibration: Calibration, config: Config
+) -> dict[str, Any]:
     """Return the figures of one side, each with value, low and high, and the counts they rest on.
 
-    `scores` [m] are the network's, `baseline` [m] those of file properties alone.
+    `baseline` [m] are the scores of its pairs by file properties alone.
     """
-    # Of ranks, which a calibration with a negative slope would turn round; and of verdicts.
+    # Of ranks, which a calibration with a negative slope would turn round; of verdicts; and of probabilities.
     ranked: dict[str, Figure] = {"auc": auc, "equal_error_rate": equal_error_rate}
-    judged = rates(calibration.threshold)
-    clusters = clusters_of(pairs, run.split["label"].to_numpy(), side)
-    how = clusters, config.evaluate.bootstrap, config.evaluate.confidence
-    found = intervals(ranked, pairs.same, scores, *how)
-    found |= intervals(judged, pairs.same, calibration.probability(scores), *how)
-    found["auc_of_file_properties"] = intervals({"auc": auc}, pairs.same, baseline, *how)["auc"]
-    rows, labels = side_rows(run.split, side)
-    counts = {
-        "same_pairs": int(pairs.same.sum()), "different_pairs": int((~pairs.same).sum()), "paintings": len(rows),
-        "artists": len(np.unique(labels)), "resampled": "artists" if side.endswith("_unseen") else "paintings",
+    judged = rates(calibration.threshold) | {name: FIGURES[name] for name in RESAMPLED}
+    same, probability = side.pairs.same, calibration.probability(side.scores)
+    how = (
+        clusters_of(side.pairs, run.split["label"].to_numpy(), name),
+        config.evaluate.bootstrap,
+        config.evaluate.confidence,
+    )
+    found: dict[str, Any] = intervals(ranked, same, side.scores, *how)
+    found |= intervals(judged, same, probability, *how)
+    found["auc_of_file_properties"] = intervals({"auc": auc}, same, baseline, *how)["auc"]
+    found["points"] = {point: errors(calibration.points[point], same, probability) for point in POINTS}
+    return found | {
+        "same_pairs": int(same.sum()), "different_pairs": int((~same).sum()), "paintings": len(side.rows),
+        "artists": len(np.unique(side.labels)), "resampled": "artists" if name.endswith("_unseen") else "paintings",
     }  # fmt: skip
-    return found | counts
 
 
-def table(side: str, pairs: PairList, scores: Any, calibration: Calibration) -> pl.DataFrame:
+def look_closer(
+    run: Run, network: PairNetwork, name: str, side: Side, calibration: Calibration, traits: NDArray[np.int32],
+    config: Config,
+) -> dict[str, Any]:  # fmt: skip
+    """Return what evaluation.json says of one side: hard pairs, retrieval, artists and styles."""
+    clusters = clusters_of(side.pairs, run.split["label"].to_numpy(), name)
+    tally = Tally(side.embeddings, side.labels, partial(score_cosines, network, run.settings.loss), calibration)
+    rows = run.split[side.rows[tally.rows]]
+    return {
+        "hard": hard_figures(
+            side.pairs,
+            side.scores,
+            calibration,
+            traits,
+            clusters,
+            config.evaluate.bootstrap,
+            config.evaluate.confidence,
+        ),
+        "retrieval": retrieval(side.embeddings, side.labels),
+        "artists": artist_table(tally, dict(rows.select("label", "artist").unique().iter_rows())),
+        "styles": style_table(tally, rows["style"].to_list()),
+    }
+
+
+def errors(threshold: float, same: NDArray[np.bool_], probability: NDArray[np.float64]) -> dict[str, float]:
+    """Return accuracy and both rates of errors, 0 to 1, of pairs [m] at a threshold of the probability."""
+    names = ("accuracy", "false_positives", "false_negatives")
+    return {"threshold": threshold} | {name: rates(threshold)[name](same, probability, None) for name in names}
+
+
+def table(name: str, side: Side, calibration: Calibration) -> pl.DataFrame:
     """Return the rows of pairs.parquet for one side: side, left, right, same, score, probability, said_same."""
-    probability = calibration.probability(scores)
     return pl.DataFrame({
-        "side": [side] * len(scores), "left": pairs.left, "right": pairs.right, "same": pairs.same, "score": scores,
-        "probability": probability, "said_same": probability >= calibration.threshold,
+        "side": [name] * len(side.scores), **side.pairs._asdict(), "score": side.scores,
+        "probability": calibration.probability(side.scores), "said_same": calibration.said_same(side.scores),
     })  # fmt: skip

@@ -6,9 +6,11 @@ from preprocess.common.config import Config
 from preprocess.common.files import digest, read_json
 from train.run import Run
 
-FORMAT = 2
+FORMAT = 3
 """Of metrics.json; what is kept in another is measured again."""
-RESULTS = ("calibration.json", "pairs.parquet", "metrics.json")
+WAYS = {"platt": "Platt", "isotonic": "isotonic", "mean": "mean distance", "median": "median dist."}
+WAY_HEAD = {"error": 9, "log loss": 9, "Brier": 9, "Cllr": 9, "least Cllr": 11, "accuracy": 9}
+RESULTS = ("calibration.json", "evaluation.json", "familiar.safetensors", "metrics.json", "pairs.parquet")
 
 
 def evaluation_settings(config: Config) -> dict[str, Any]:
@@ -29,6 +31,14 @@ def fresh_metrics(run: Run, config: Config) -> dict[str, Any] | None:
     return metrics if metrics["inputs"] == evaluation_inputs(run, config) else None
 
 
+def way_text(way: str, figures: dict[str, float]) -> str:
+    """Return the figures of one way of calibrating as a line; those of the report's thresholds are only accuracies."""
+    names = ("calibration_error", "log_loss", "brier", "cllr", "least_cllr", "accuracy")
+    widths = zip(names, WAY_HEAD.values(), strict=True)
+    cells = [f"{figures[name]:>{width}.4f}" if name in figures else " " * width for name, width in widths]
+    return f"{WAYS[way]:<14}{''.join(cells)}"
+
+
 def figures_text(metrics: dict[str, Any]) -> str:
     """Return the metrics, as `evaluate` returns them, as lines of aligned text."""
     lines = [f"{'':<14}{'AUC':>24}{'accuracy':>24}{'equal error rate':>24}{'pairs':>9}"]
@@ -43,6 +53,11 @@ def figures_text(metrics: dict[str, Any]) -> str:
         alone = found["auc_of_file_properties"]
         lines.append(f"{side:<18} AUC {alone['value']:.4f} [{alone['low']:.3f}, {alone['high']:.3f}] "
                      "by file properties alone")  # fmt: skip
+    lines.append(
+        f"{'':<18} {'calibrated by':<14}{'error':>8}{'log loss':>10}{'Brier':>8}{'Cllr':>8}{'least':>8}{'accuracy':>10}"
+    )
+    for side, found in metrics["sides"].items():
+        lines += [f"{side:<18} {way_text(way, figures)}" for way, figures in found["calibrated_by"].items()]
     for side, found in metrics["validation"].items():
         lines.append(f"{side:<18} AUC {found['value']:.4f} [{found['low']:.3f}, {found['high']:.3f}]")
     lines.append(f"brackets: {100 * metrics['confidence']:.0f} % intervals over artists (unseen) or paintings (seen)")

@@ -82,6 +82,14 @@ def score(
     return score_sign(loss) * np.concatenate(parts).astype(np.float64)
 
 
+def score_cosines(network: PairNetwork, loss: str, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the score [m] of two unit vectors with these cosines [m]: verifiers see nothing else of a pair, so two
+    numbers stand for each embedding."""
+    across = np.sqrt(1 - cosines**2)
+    first = np.broadcast_to(np.array([1, 0], np.float32), (len(cosines), 2))
+    return score(network, loss, first, np.stack([cosines, across], axis=1))
+
+
 def score_pairs(
     network: PairNetwork, loss: str, rows: NDArray[np.int64], embeddings: NDArray[np.float32], pairs: PairList
 ) -> NDArray[np.float64]:

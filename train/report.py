@@ -140,10 +140,10 @@ def most_confident(part: pl.DataFrame, artists: dict[int, str]) -> list[dict[str
     return shown
 
 
-def data_uri(pixels: np.ndarray[Any, np.dtype[np.uint8]]) -> str:
-    """Return a picture uint8 [size, size, 3] as a JPEG of at most PICTURE pixels inside a data URI."""
+def data_uri(pixels: np.ndarray[Any, np.dtype[np.uint8]], most: int = PICTURE) -> str:
+    """Return a picture uint8 [size, size, 3] as a JPEG of at most `most` pixels inside a data URI."""
     image = Image.fromarray(pixels)
-    image.thumbnail((PICTURE, PICTURE))
+    image.thumbnail((most, most))
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=82, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -11,8 +11,11 @@ runs/<collection>-<digest>/
     checkpoints/        see train/checkpoint.py
     evaluation/         the pairs on which each side is measured, <side>-<most pairs>.parquet
     model.safetensors   final weights; finished.json is written after it
-    calibration.json    score to probability, threshold
+    calibration.json    score to probability, thresholds
+    familiar.safetensors  embeddings of training pictures: train/familiar.py
     pairs.parquet       test pairs with scores and probabilities
+    evaluation.json     hard pairs, retrieval, artists and styles: train/confusions.py
+    submission/         embeddings of Kaggle's test pictures
     metrics.json        the figures; report.html shows them
 """
 
