@@ -21,7 +21,7 @@ NOT_BUILT = @echo "error: make $@ is not built yet; it will come in a later vers
 
 .DEFAULT_GOAL := help
 .PHONY: help setup gallery manifest validate store split train evaluate report submit status doctor check-store \
-	sheet bench soak simd lint format test demo clean lock digits fashion transfer classifier
+	sheet bench soak simd lint format test demo clean lock digits fashion experiments transfer classifier
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r target text; \
@@ -94,8 +94,14 @@ bench: setup ## measure each stage against its limit and its peers
 	$(PY) -m bench.pairs
 	$(PY) -m bench.submit
 
-transfer: ## (not built yet) train on digits and test on fashion, and the other way
-	$(NOT_BUILT)
+# DATA is the folder of mnist, fashion-mnist and paintings-224
+DATA ?= data
+SEEDS ?= 3
+experiments: setup ## the report's experiments over SEEDS seeds, from the collections in DATA
+	@$(PY) -m train experiments --data $(DATA) --seeds $(SEEDS) $(OPTIONS)
+
+transfer: setup ## train on digits and test on fashion, and the other way
+	@$(PY) -m train experiments --only digits-to-fashion --only fashion-to-digits --data $(DATA) --seeds $(SEEDS) $(OPTIONS)
 
 classifier: ## (not built yet) the report's stand-alone classifiers
 	$(NOT_BUILT)

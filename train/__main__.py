@@ -84,6 +84,29 @@ def report(config: "Config", path: Path | None) -> None:
 
 
 @train.command()
+@click.option("--only", multiple=True, help="One experiment, such as digits; may be given again.")
+@click.option("--seeds", type=click.IntRange(1), default=3, show_default=True, help="Runs of each experiment.")
+@click.option("--data", type=click.Path(path_type=Path), default=Path("data"), show_default=True,
+              help="The folder of mnist, fashion-mnist and paintings-224.")  # fmt: skip
+@click.option("--config", type=click.Path(path_type=Path), default=Path("config.yaml"), show_default=True,
+              help="The configuration file.")  # fmt: skip
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override one setting of every run.")
+def experiments(only: tuple[str, ...], seeds: int, data: Path, config: Path, overrides: tuple[str, ...]) -> None:
+    """Train and measure the experiments of the 2017 report over several seeds; run again, it goes on."""
+    from train.experiments import EXPERIMENTS, present
+    from train.experiments import experiments as conduct
+
+    if unknown := set(only) - set(EXPERIMENTS):
+        fail(f"no experiment {sorted(unknown)[0]!r}; there are {', '.join(EXPERIMENTS)}")
+    names = only or present(data)
+    if not names:
+        fail(f"{data} has none of the collections; name their folder with --data")
+    import_tensorflow()
+    for line in conduct(names, config, data, overrides, seeds):
+        click.echo(line)
+
+
+@train.command()
 @verb
 @as_json
 def status(config: "Config", machine: bool) -> None:

@@ -14,6 +14,7 @@ from pipeline.validate.shortcuts import shortcut_scorer
 from preprocess.common.config import Config
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, read_json, write_json, write_parquet
+from train.baselines import Yardstick
 from train.calibrate import POINTS, Calibration, calibrate
 from train.confusions import Tally, artist_table, hard_figures, style_table
 from train.familiar import Familiar, sample
@@ -39,13 +40,16 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         validated = look(run, network, reader, VALIDATION, most)
         learned = together(validated)
         calibration = calibrate(learned.same, learned.scores, learned.weights)
-        training = embed_rows(network, reader, sample(side_rows(run.split, TRAIN)[0], seed), "embed train")
+        known = sample(side_rows(run.split, TRAIN)[0], seed)
+        training = embed_rows(network, reader, known, "embed train")
+        yardstick = Yardstick.made(reader, known, validated)
         baseline = shortcut_scorer(run.store, run.split, seed)
         sides, tables, closer = {}, [], {}
         traits = traits_of(run.store.rows)
         for name, side in look(run, network, reader, TEST, most).items():
             sides[name] = measure(run, name, side, baseline(side.pairs), calibration, config)
             sides[name] |= {"calibrated_by": compared(learned, side.known)}
+            sides[name] |= {"without_learning": yardstick.figures(reader, name, side)}
             tables.append(table(name, side, calibration))
             closer[name] = look_closer(run, network, name, side, calibration, traits, config)
         Familiar.learned(training, np.concatenate([side.embeddings for side in validated.values()])).write(run.path)

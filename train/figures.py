@@ -6,7 +6,7 @@ from preprocess.common.config import Config
 from preprocess.common.files import digest, read_json
 from train.run import Run
 
-FORMAT = 3
+FORMAT = 4
 """Of metrics.json; what is kept in another is measured again."""
 WAYS = {"platt": "Platt", "isotonic": "isotonic", "mean": "mean distance", "median": "median dist."}
 WAY_HEAD = {"error": 9, "log loss": 9, "Brier": 9, "Cllr": 9, "least Cllr": 11, "accuracy": 9}
@@ -53,6 +53,9 @@ def figures_text(metrics: dict[str, Any]) -> str:
         alone = found["auc_of_file_properties"]
         lines.append(f"{side:<18} AUC {alone['value']:.4f} [{alone['low']:.3f}, {alone['high']:.3f}] "
                      "by file properties alone")  # fmt: skip
+    for side, found in metrics["sides"].items():
+        lines += [f"{side:<18} AUC {plain['auc']:.4f}, accuracy {plain['accuracy']:.4f} by {baseline}, without learning"
+                  for baseline, plain in found["without_learning"].items()]  # fmt: skip
     lines.append(
         f"{'':<18} {'calibrated by':<14}{'error':>8}{'log loss':>10}{'Brier':>8}{'Cllr':>8}{'least':>8}{'accuracy':>10}"
     )

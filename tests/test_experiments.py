@@ -1,0 +1,80 @@
+"""The report's experiments from one command: trained, measured, carried over to another collection."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocess.common.errors import SourceError
+from preprocess.common.files import read_json
+from tests.helpers import command
+from tests.test_idx import idx_bytes
+from train.experiments import Result, conduct, present, table
+
+GIVEN = (
+    "train.steps=4", "train.validate_every=4", "train.width=8", "train.batch=32", "pipeline.evaluation_pairs=200",
+    "evaluate.bootstrap=20", "pipeline.feed=stream",
+)  # fmt: skip
+
+
+def write_classes(folder: Path, direction: int) -> None:
+    """Write ten classes in MNIST's files: stripes of one width a class, upright or level."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(direction)
+    for part, count in (("train", 400), ("t10k", 100)):
+        labels = np.arange(count, dtype=np.uint8) % 10
+        place = np.arange(28) + rng.uniform(0, 28, (count, 1))
+        wave = 128 + 90 * np.sin(place * (0.2 + 0.1 * labels[:, None]))
+        images = np.repeat(np.expand_dims(wave, direction), 28, axis=direction) + rng.normal(0, 20, (count, 28, 28))
+        for name, values in ((f"{part}-images-idx3-ubyte", images.clip(0, 255)), (f"{part}-labels-idx1-ubyte", labels)):
+            (folder / f"{name}.gz").write_bytes(gzip.compress(idx_bytes(values.astype(np.uint8))))
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with config.yaml and both collections in data."""
+    home = tmp_path_factory.mktemp("experiments")
+    write_classes(home / "data" / "mnist", 1)
+    write_classes(home / "data" / "fashion-mnist", 2)
+    text = Path("config.yaml").read_text(encoding="utf-8")
+    (home / "config.yaml").write_text(text, encoding="utf-8")
+    return home
+
+
+def test_a_network_is_measured_on_another_collection_with_its_own_threshold(home: Path) -> None:
+    answer = command("experiments", "--config", home / "config.yaml", "--data", home / "data", "--seeds", 1,
+                     "--only", "digits-to-fashion", *(f"--set={each}" for each in GIVEN), program="train")  # fmt: skip
+    assert answer.status == 0, answer.err
+    assert "digits-to-fashion: the report of 2017 has an accuracy of 0.616" in answer.out
+    (kept,) = (home / "runs").glob("*/transfer-fashion-mnist.json")
+    found = read_json(kept)["sides"]["test_seen"]
+    assert f"{found['auc']['value']:.4f}" in answer.out
+    assert set(found["without_learning"]) == {"pixels", "gradients", "gradients and colours"}
+    assert found["without_learning"]["gradients"]["auc"] > 0.55
+
+
+def test_what_is_trained_is_not_trained_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from train.experiments import EXPERIMENTS
+
+    once = conduct(EXPERIMENTS["digits"], home / "config.yaml", home / "data", GIVEN, 0)
+    monkeypatch.setattr("train.experiments.train_unattended", None)
+    assert conduct(EXPERIMENTS["digits"], home / "config.yaml", home / "data", GIVEN, 0) == once
+
+
+def test_collections_that_are_not_there_are_said(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from train.experiments import EXPERIMENTS
+
+    assert present(home / "data") == ["digits", "fashion", "digits-to-fashion", "fashion-to-digits"]
+    assert "paintings is left out" in capsys.readouterr().err
+    with pytest.raises(SourceError, match=r"paintings-224 is not there; put the collection of experiment 'paintings'"):
+        conduct(EXPERIMENTS["paintings"], home / "config.yaml", home / "data", (), 0)
+
+
+def test_the_table_has_every_seed_and_their_mean_and_standard_error() -> None:
+    plain = {"pixels": {"auc": 0.7, "accuracy": 0.6}}
+    lines = list(table("digits", {seed: Result(0.9 + seed / 100, 0.8, 0.01, plain) for seed in range(3)}))
+    assert lines[2].split() == ["0", "0.9000", "0.8000", "0.0100"]
+    assert lines[5].split() == ["mean", "0.9100", "0.8000", "0.0100"]
+    assert lines[6].split() == ["std.", "error", "0.0058", "0.0000", "0.0000"]
+    assert "by pixels, without learning" in lines[7]
