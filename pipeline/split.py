@@ -121,7 +121,11 @@ def assign_unprescribed(sides: NDArray[np.object_], rows: pl.DataFrame, config: 
     paintings = paintings_by_artist(sides, rows, settings.seed)
     # Only artists with a pair can be tested; those with one painting still serve training, as strangers.
     testable = keyed_order(settings.seed, [artist for artist, own in paintings.items() if len(own) >= 2])
-    for_test = round(len(testable) * settings.test_artists)
+    start, for_test = 0, round(len(testable) * settings.test_artists)
+    if settings.folds:
+        start, stop = (round(len(testable) * fold / settings.folds) for fold in (settings.fold, settings.fold + 1))
+        for_test = stop - start
+    testable = testable[start:] + testable[:start]
     for_validation = round(len(testable) * settings.validation_artists)
     unseen = dict.fromkeys(testable[:for_test], "test_unseen")
     unseen |= dict.fromkeys(testable[for_test : for_test + for_validation], "validation_unseen")

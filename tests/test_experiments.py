@@ -10,6 +10,7 @@ from preprocess.common.errors import SourceError
 from preprocess.common.files import read_json
 from tests.helpers import command
 from tests.test_idx import idx_bytes
+from tests.tiny import tiny_collection
 from train.experiments import Result, conduct, present, table
 
 GIVEN = (
@@ -69,6 +70,18 @@ def test_collections_that_are_not_there_are_said(home: Path, capsys: pytest.Capt
     assert "paintings is left out" in capsys.readouterr().err
     with pytest.raises(SourceError, match=r"paintings-224 is not there; put the collection of experiment 'paintings'"):
         conduct(EXPERIMENTS["paintings"], home / "config.yaml", home / "data", (), 0)
+
+
+def test_cross_validation_measures_a_run_for_every_part_of_the_artists(tmp_path: Path) -> None:
+    config = tiny_collection(tmp_path)[0]
+    answer = command("crossval", "--config", tmp_path / "config.yaml", "--folds", 3, program="train")
+    assert answer.status == 0, answer.err
+    lines = [line.split() for line in answer.out.splitlines() if "warning" not in line]
+    figures = [float(line[1]) for line in lines[1:4]]
+    assert [line[0] for line in lines[1:4]] == ["0", "1", "2"]
+    assert sum(int(line[4]) for line in lines[1:4]) == 14
+    assert float(lines[4][1]) == pytest.approx(sum(figures) / 3, abs=1e-4)
+    assert len(list(config.runs.glob("*/metrics.json"))) == 3
 
 
 def test_the_table_has_every_seed_and_their_mean_and_standard_error() -> None:

@@ -56,6 +56,18 @@ def test_unseen_artists_are_on_one_side_only(tmp_path: Path) -> None:
     assert unseen.filter(pl.col("side") == "validation_unseen")["artist"].n_unique() == 3
 
 
+def test_every_artist_is_unseen_in_one_fold(tmp_path: Path) -> None:
+    store = fake_store(tmp_path, collection([10] * 23))
+    tested = []
+    for fold in range(5):
+        split = divided(store, Config(split=Split(folds=5, fold=fold)), [])
+        artists = split.filter(pl.col("side") == "test_unseen")["artist"].unique().to_list()
+        assert len(artists) in (4, 5)
+        assert split.filter(pl.col("side") == "validation_unseen")["artist"].n_unique() == round(23 * 0.15)
+        tested += artists
+    assert sorted(tested) == sorted(NAMES[:23])
+
+
 def test_seen_artists_have_paintings_on_each_seen_side(tmp_path: Path) -> None:
     split = divided(fake_store(tmp_path, collection([10] * 20)), Config(), [])
     seen = split.filter(~pl.col("side").str.ends_with("_unseen"))

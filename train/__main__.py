@@ -108,6 +108,18 @@ def experiments(only: tuple[str, ...], seeds: int, data: Path, config: Path, ove
 
 @train.command()
 @verb
+@click.option("--folds", type=click.IntRange(2), default=10, show_default=True, help="Parts of the artists.")
+def crossval(config: "Config", folds: int) -> None:
+    """Train and measure once for each part of the artists, unseen in training; run again, it goes on."""
+    import_tensorflow()
+    from train.crossval import crossval as cross_validate
+
+    for line in cross_validate(config, folds):
+        click.echo(line)
+
+
+@train.command()
+@verb
 @as_json
 def status(config: "Config", machine: bool) -> None:
     """Say how far the store and the training of the settings are."""

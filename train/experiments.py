@@ -73,10 +73,7 @@ def conduct(experiment: Experiment, config: Path, data: Path, given: Sequence[st
     Raises RunError where it cannot be trained to its end; run again, it goes on.
     """
     chosen = settings(experiment, config, data, given, seed)
-    build_store(chosen, make_manifest(chosen))
-    run = make_run(chosen, None)
-    if not run.finished and (status := train_unattended(run, chosen)):
-        raise RunError(f"{run.path} ended with status {status}; run it again to go on")
+    run = finished(chosen)
     found = measured(run, chosen)["sides"][experiment.side]
     if experiment.onto:
         other = settings(EXPERIMENTS[experiment.onto], config, data, given, 0)
@@ -86,6 +83,18 @@ def conduct(experiment: Experiment, config: Path, data: Path, given: Sequence[st
         found = transfer(run, other)["sides"][experiment.side]
     error = found["calibration_error"] if experiment.onto else found["calibrated_by"]["platt"]["calibration_error"]
     return Result(found["auc"]["value"], found["accuracy"]["value"], error, found["without_learning"])
+
+
+def finished(config: Config) -> Run:
+    """Return the run of these settings, its store built and it trained where that was not done yet.
+
+    Raises RunError where it cannot be trained to its end; run again, it goes on.
+    """
+    build_store(config, make_manifest(config))
+    run = make_run(config, None)
+    if not run.finished and (status := train_unattended(run, config)):
+        raise RunError(f"{run.path} ended with status {status}; run it again to go on")
+    return run
 
 
 def measured(run: Run, config: Config) -> dict[str, Any]:

@@ -108,6 +108,8 @@ class Split(Section):
     seed: int = Field(0, ge=0)
     validation_artists: Share = Field(0.15, description="share of artists kept for validation only")
     test_artists: Share = Field(0.2, description="share of artists kept for the test only")
+    folds: int | None = Field(None, ge=2, description="instead of test_artists: into so many parts, one for the test")
+    fold: int = Field(0, ge=0, description="which part, from 0")
     validation_paintings: Share = Field(0.1, description="share of each other artist's paintings")
     test_paintings: Share = Field(0.1, description="share of each other artist's paintings")
     near_duplicate_bits: int = Field(4, ge=0, le=16, description="largest distance of 64-bit perceptual hashes")
@@ -242,6 +244,8 @@ class Config(Section):
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
                 f"got {self.split.validation_artists} + {self.split.test_artists}"
             )
+        if self.split.folds and self.split.fold >= self.split.folds:
+            raise ValueError(f"split.fold must be less than split.folds = {self.split.folds}, got {self.split.fold}")
         named = [(f"stages.{n}.batch", stage.batch) for n, stage in enumerate(stages) if stage.batch]
         for name, batch in [("batch", self.train.batch), *named]:
             self.check_batch(name, batch)
