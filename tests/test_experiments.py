@@ -1,16 +1,19 @@
 """The report's experiments from one command: trained, measured, carried over to another collection."""
 
 import gzip
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from pipeline.streams import PairList
 from preprocess.common.errors import SourceError
 from preprocess.common.files import read_json
 from tests.helpers import command
 from tests.test_idx import idx_bytes
 from tests.tiny import tiny_collection
+from train import classifier
 from train.experiments import Result, conduct, present, table
 
 GIVEN = (
@@ -82,6 +85,33 @@ def test_cross_validation_measures_a_run_for_every_part_of_the_artists(tmp_path:
     assert sum(int(line[4]) for line in lines[1:4]) == 14
     assert float(lines[4][1]) == pytest.approx(sum(figures) / 3, abs=1e-4)
     assert len(list(config.runs.glob("*/metrics.json"))) == 3
+
+
+def test_a_classifier_is_trained_and_its_classifications_judge_pairs(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(classifier.KINDS, "small", classifier.Kind((16, 16), 64, 40))
+    given = ("recipe=digits", f"source.path={home / 'data' / 'mnist'}", "pipeline.evaluation_pairs=200")
+    answer = command("classifier", "--config", home / "config.yaml", *(f"--set={each}" for each in given), "--json",
+                     program="train")  # fmt: skip
+    assert answer.status == 0, answer.err
+    found = json.loads(answer.out.splitlines()[-1])
+    assert found["accuracy"] > 0.3
+    assert found["two_classifiers"]["auc"] > 0.6
+    assert read_json(home / "runs" / "mnist-classifier-small-0.json") == found
+
+
+def test_pairs_agree_by_the_chance_of_one_class() -> None:
+    probability = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]])
+    pairs = PairList(np.array([4, 4]), np.array([6, 8]), np.array([True, False]))
+    found = classifier.agreement(probability, np.array([4, 6, 8]), pairs)
+    np.testing.assert_allclose(np.exp(found), [0.74, 0.18])
+
+
+def test_a_classifier_is_refused_where_the_test_has_other_classes(tmp_path: Path) -> None:
+    tiny_collection(tmp_path)
+    answer = command("classifier", "--config", tmp_path / "config.yaml", program="train")
+    assert "the test side has classes that a classifier was not trained on" in answer.complaint
 
 
 def test_the_table_has_every_seed_and_their_mean_and_standard_error() -> None:

@@ -30,10 +30,9 @@ def test_make_lists_every_target_in_a_line(arguments: list[str]) -> None:
     assert all(len(line.split()) > 2 for line in lines)
 
 
-def test_what_is_not_built_yet_says_so_and_fails() -> None:
-    found = make("transfer")
-    assert found.returncode == 2
-    assert "make transfer is not built yet" in found.stderr
+def test_make_transfer_passes_data_and_seeds_on() -> None:
+    lines = make("--dry-run", "transfer", "DATA=there", "SEEDS=5").stdout
+    assert "train experiments --only digits-to-fashion --only fashion-to-digits --data there --seeds 5" in lines
 
 
 def test_make_submit_trains_first_and_passes_the_folder_on() -> None:

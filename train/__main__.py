@@ -108,6 +108,24 @@ def experiments(only: tuple[str, ...], seeds: int, data: Path, config: Path, ove
 
 @train.command()
 @verb
+@click.option("--kind", type=click.Choice(["small", "large"]), default="small", show_default=True)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@as_json
+def classifier(config: "Config", kind: str, seed: int, machine: bool) -> None:
+    """Train a stand-alone classifier, as the report had, and judge pairs by two classifications."""
+    from preprocess.build import build_store
+    from preprocess.manifest import make_manifest
+
+    build_store(config, make_manifest(config))
+    import_tensorflow()
+    from train.classifier import classifier_text, classify
+
+    answer = classify(config, kind, seed)
+    say(answer, machine, classifier_text(answer))
+
+
+@train.command()
+@verb
 @click.option("--folds", type=click.IntRange(2), default=10, show_default=True, help="Parts of the artists.")
 def crossval(config: "Config", folds: int) -> None:
     """Train and measure once for each part of the artists, unseen in training; run again, it goes on."""
