@@ -90,6 +90,7 @@ submit: ## (not built yet) write a Kaggle submission
 bench: setup ## measure each stage against its limit and its peers
 	$(PY) -m bench.preprocess
 	$(PY) -m bench.pairs
+	$(PY) -m bench.train
 
 transfer: ## (not built yet) train on digits and test on fashion, and the other way
 	$(NOT_BUILT)
