@@ -92,6 +92,7 @@ bench: setup ## measure each stage against its limit and its peers
 	$(PY) -m bench.preprocess
 	$(PY) -m bench.pairs
 	$(PY) -m bench.submit
+	$(PY) -m bench.train
 
 # DATA is the folder of mnist, fashion-mnist and paintings-224
 DATA ?= data

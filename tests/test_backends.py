@@ -42,6 +42,38 @@ for source in (reader, load(reader, rows)):
     print(keras.backend.backend(), losses[0] > losses[-1], hashlib.sha256(weights).hexdigest())
 """
 
+PIECES = """
+import jax, keras
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from pipeline.augmentation import drawer
+from preprocess.common.config import Train
+from train.losses import make_loss
+from train.model import PairNetwork
+
+keras.utils.set_random_seed(0)
+network, loss = PairNetwork(Train.model_validate({"size": 32, "width": 8, "embedding": 16})), make_loss("sigmoid")
+left, right = np.triu_indices(24, k=1)
+inputs = {
+    "images": np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8),
+    "augment": drawer("strong", 0)(0, 24), "left": left, "right": right,
+}
+same = (left // 4 == right // 4)[:, None].astype(np.float32)
+network(inputs)
+others = [weight.value for weight in network.non_trainable_variables]
+
+def gradient(piece):
+    network.piece = piece
+
+    def loss_of(weights):
+        return loss(same, network.stateless_call(weights, others, inputs, training=True)[0])
+
+    return ravel_pytree(jax.jit(jax.grad(loss_of))([weight.value for weight in network.trainable_variables]))[0]
+
+whole = gradient(None)
+print(*[float(np.linalg.norm(gradient(piece) - whole) / np.linalg.norm(whole)) for piece in (7, 12)])
+"""
+
 
 FORWARD = """
 import json
@@ -89,3 +121,8 @@ def test_numpy_batches_train_a_network_on_jax_from_store_and_memory_alike(tmp_pa
     (used, learned, from_store), (_, _, from_memory) = map(str.split, run_on("jax", TRAIN, tmp_path / "config.yaml"))
     assert (used, learned) == ("jax", "True")
     assert from_store == from_memory
+
+
+def test_pieces_have_the_gradient_of_the_whole_batch_on_jax_too() -> None:
+    (line,) = run_on("jax", PIECES)
+    assert all(float(far) <= 1e-5 for far in line.split())

@@ -35,11 +35,14 @@ def export(path: Path, form: str, out: Path | None = None) -> dict[str, Any]:
 
     It takes RGB pictures, float32 [n, size, size, 3], 0 to 255, and returns unit vectors, float32 [n, embedding].
     Returns format, path, and the largest difference to the run's own embeddings. Raises RunError where the run has not
-    finished, `out` exists, or the difference is above PARITY.
+    finished, `out` exists, the format cannot say the same, or the difference is above PARITY.
     """
     run = open_run(path)
     if not run.finished:
         raise RunError(f"{path} has not finished training; run 'make train', which goes on where it stopped")
+    if form == "onnx" and run.settings.precision != "float32":  # bfloat16 it cannot read, float16 it rounds otherwise
+        raise RunError(f"{path} was trained with {run.settings.precision}, which ONNX does not repeat; "
+                       "export another format")  # fmt: skip
     suffix, write, read = FORMATS[form]
     out = out or path / "export" / f"embedder{suffix}"
     if out.exists():

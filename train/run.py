@@ -7,6 +7,7 @@ runs/<collection>-<digest>/
     heartbeat           what the trainer is doing: train/pulse.py
     incidents.jsonl     what went wrong, and what was done: train/incidents.py
     remedies.json       what was changed after collapses: train/remedies.py
+    microbatch.json     how many pictures are embedded at once: train/microbatch.py
     tensorboard/        the same as curves
     checkpoints/        see train/checkpoint.py
     evaluation/         the pairs on which each side is measured, <side>-<most pairs>.parquet
