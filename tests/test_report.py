@@ -28,6 +28,7 @@ from preprocess.shard import build_shard
 from train.calibrate import POINTS, Calibration
 from train.card import write_card
 from train.evaluate import look_closer, measure, table
+from train.history import HISTORY
 from train.quality import compared
 from train.report import PAIRS_PER_ARTIST, PAIRS_PER_GALLERY, galleries, most_confident, percent, readable, write_report
 from train.run import Run, make_run, open_run
@@ -345,3 +346,13 @@ def test_a_run_that_was_not_evaluated_has_no_model_card(run: Run) -> None:
     (run.path / "metrics.json").unlink()
     with pytest.raises(RunError, match="has not been evaluated; run 'make evaluate'"):
         write_card(run)
+
+
+def test_the_matrix_of_2017_stands_beside_that_of_the_same_pictures(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "57.0 %, in the one run of three" in Page(write_report(run)).text.replace("\u00a0", " ")
+    monkeypatch.setattr("train.report.HISTORY", {run.store.path.parent.name: HISTORY["fashion-mnist"]})
+    (run.path / "report.html").unlink()
+    text = Page(write_report(run)).text.replace("\u00a0", " ")
+    cells = "in truth different 9,303 93.1 % right 687 6.9 % false alarm in truth the same 2,097 21.0 % missed 7,893"
+    assert cells in text
+    assert "accuracy of 86.1 %. Its matrix is shown transposed" in text
