@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import hashlib
 import io
 import re
 import shutil
@@ -17,6 +18,7 @@ from PIL import Image
 from sklearn.metrics import confusion_matrix
 
 from pipeline.split import side_rows, summary
+from pipeline.streams import traits_of
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import RunError
@@ -25,9 +27,10 @@ from preprocess.manifest import make_manifest
 from preprocess.shard import build_shard
 from train.calibrate import POINTS, Calibration
 from train.card import write_card
-from train.evaluate import measure, table
+from train.evaluate import look_closer, measure, table
+from train.history import HISTORY
 from train.quality import compared
-from train.report import PAIRS_PER_ARTIST, PAIRS_PER_GALLERY, most_confident, percent, readable, write_report
+from train.report import PAIRS_PER_ARTIST, PAIRS_PER_GALLERY, galleries, most_confident, percent, readable, write_report
 from train.run import Run, make_run, open_run
 from train.sides import Side
 from train.validation import side_pairs
@@ -103,7 +106,7 @@ def pretend_evaluated(run: Run, config: Config) -> None:
     """Write calibration.json, pairs.parquet and metrics.json as evaluate does, but with made-up scores."""
     rng = np.random.default_rng(1)
     calibration = Calibration(2.0, 0.0, dict.fromkeys(POINTS, 0.5), 100)
-    sides, tables = {}, []
+    sides, tables, closer = {}, [], {}
     for name in ("test_seen", "test_unseen"):
         pairs = side_pairs(run, name, 1000)
         scores = np.where(pairs.same, 1.4, -0.6) + rng.normal(size=len(pairs.same))
@@ -113,6 +116,10 @@ def pretend_evaluated(run: Run, config: Config) -> None:
         sides[name] = measure(run, name, side, rng.normal(size=len(scores)), calibration, config)
         sides[name] |= {"calibrated_by": compared(side.known, side.known)}
         tables.append(table(name, side, calibration))
+        closer[name] = look_closer(
+            run, lambda cosine: cosine.astype(float), name, side, calibration, traits_of(run.store.rows), config
+        )
+    write_json(run.path / "evaluation.json", closer)
     pl.concat(tables).write_parquet(run.path / "pairs.parquet")
     write_json(run.path / "calibration.json", calibration.as_json())
     write_json(
@@ -144,7 +151,7 @@ def keep_side(run: Run, kept: str) -> None:
 
 
 def test_loads_nothing_from_elsewhere(page: Page) -> None:
-    assert {tag for tag, _ in page.elements}.isdisjoint({"script", "link", "iframe", "object", "embed", "base", "form"})
+    assert {tag for tag, _ in page.elements}.isdisjoint({"link", "iframe", "object", "embed", "base", "form"})
     pictures = page.values("src", "srcset", "data", "poster")
     assert len(pictures) >= 8
     for picture in pictures:
@@ -154,6 +161,15 @@ def test_loads_nothing_from_elsewhere(page: Page) -> None:
     assert all(link.startswith("#") for link in page.values("href", "xlink:href", "action"))
     assert all(target.startswith("#") for target in re.findall(r"url\(['\"]?(.)", page.source))
     assert "@import" not in page.source
+
+
+def test_runs_one_script_of_its_own_and_no_other(page: Page) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", page.source, re.DOTALL)
+    assert Counter(tag for tag, _ in page.elements)["script"] == 1
+    policy = next(attributes["content"] for _, attributes in page.elements if "http-equiv" in attributes)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in policy
+    assert "default-src 'none'" in policy
 
 
 def test_links_to_what_validation_found_once_there_is_such_a_page(run: Run, page: Page) -> None:
@@ -172,7 +188,7 @@ def test_says_what_file_properties_alone_reach(run: Run, page: Page) -> None:
 
 
 def test_plots_do_not_share_ids(page: Page) -> None:
-    assert Counter(tag for tag, _ in page.elements)["svg"] == 6
+    assert Counter(tag for tag, _ in page.elements)["svg"] == 7
     ids = page.values("id")
     assert len(set(ids)) == len(ids)
     used = set(re.findall(r'url\(#([^)]+)\)|href="#([^"]+)"', page.source))
@@ -180,11 +196,12 @@ def test_plots_do_not_share_ids(page: Page) -> None:
 
 
 def test_shows_names_and_titles_as_text(page: Page) -> None:
-    assert "<script" not in page.source
+    assert page.source.count("<script") == 1  # its own
     assert re.search(re.escape(TITLE).replace(r"\{number\}", r"\d+"), page.text)
     assert re.search(re.escape(ARTIST).replace(r"\{number\}", r"\d"), page.text)
     pictures = [attributes for tag, attributes in page.elements if tag == "img"]
-    assert all(set(attributes) == {"class", "src", "alt"} for attributes in pictures)
+    known = {"class", "src", "alt"}, {"src", "alt", "title", "style"}  # in a gallery, on the map
+    assert all(set(attributes) in known for attributes in pictures)
 
 
 def test_says_the_figures_in_words_and_numbers(run: Run, page: Page) -> None:
@@ -211,6 +228,26 @@ def test_galleries_are_of_unseen_artists(run: Run, page: Page) -> None:
     numbers = {int(number) for number in re.findall(r"&#34;(\d+)&#34;\)&lt;/script&gt;, ", page.source)}
     assert numbers
     assert numbers <= {int(key.split(".")[0]) for key in unseen["key"]}
+
+
+def test_undecided_pairs_are_those_nearest_to_the_threshold(run: Run) -> None:
+    part = pl.read_parquet(run.path / "pairs.parquet").filter(side="test_unseen")
+    shown = galleries(run, part, 0.5)["undecided"]
+    distances = [abs(pair["probability"] - 0.5) for pair in shown]
+    assert distances == sorted(distances)
+    assert distances[0] == (part["probability"] - 0.5).abs().min()
+    assert len(shown) > 1
+
+
+def test_hard_pairs_calibration_and_confusions_are_told(run: Run, page: Page) -> None:
+    for name, side in read_json(run.path / "metrics.json")["sides"].items():
+        for figures in side["calibrated_by"].values():
+            assert percent(figures["accuracy"]).replace("\u00a0", " ") in page.text
+        assert f"{side['calibrated_by']['platt']['cllr']:.4f}" in page.text
+        found = read_json(run.path / "evaluation.json")[name]
+        assert f"{found['retrieval']['map']:.3f}" in page.text
+        assert len(found["map"]["rows"]) == side["paintings"]
+        assert all(row["confused_with"] in page.text for row in found["artists"])
 
 
 def test_is_the_same_bytes_each_time(run: Run) -> None:
@@ -250,7 +287,7 @@ def test_survives_a_perfect_model_and_an_empty_log(run: Run) -> None:
     (run.path / "log.jsonl").unlink()
     page = Page(write_report(run))
     assert page.text.count("There is no such pair.") == 2
-    assert Counter(tag for tag, _ in page.elements)["svg"] == 4
+    assert Counter(tag for tag, _ in page.elements)["svg"] == 5
 
 
 def test_refuses_a_run_that_was_not_evaluated(run: Run) -> None:
@@ -309,3 +346,13 @@ def test_a_run_that_was_not_evaluated_has_no_model_card(run: Run) -> None:
     (run.path / "metrics.json").unlink()
     with pytest.raises(RunError, match="has not been evaluated; run 'make evaluate'"):
         write_card(run)
+
+
+def test_the_matrix_of_2017_stands_beside_that_of_the_same_pictures(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "57.0 %, in the one run of three" in Page(write_report(run)).text.replace("\u00a0", " ")
+    monkeypatch.setattr("train.report.HISTORY", {run.store.path.parent.name: HISTORY["fashion-mnist"]})
+    (run.path / "report.html").unlink()
+    text = Page(write_report(run)).text.replace("\u00a0", " ")
+    cells = "in truth different 9,303 93.1 % right 687 6.9 % false alarm in truth the same 2,097 21.0 % missed 7,893"
+    assert cells in text
+    assert "accuracy of 86.1 %. Its matrix is shown transposed" in text

@@ -92,7 +92,7 @@ def test_the_command_says_all_of_it(judge: Path) -> None:
     assert answer["probability"] == pytest.approx(odds / (1 + odds))
     assert answer["threshold"] == load_calibration(judge).points["few-false-alarms"]
     said = command("compare", judge, first, second, "--prior", 0.01, program="train").out
-    assert f"{answer['probability']:.1%} that one artist painted both where 0.01 was so before: " in said
+    assert f"{answer['probability']:.1%} that one artist painted both at a prior of 0.01: " in said
     assert "operating point accuracy, threshold" in said
 
 

@@ -70,7 +70,7 @@ def evaluate(config: "Config", path: Path | None, machine: bool) -> None:
     say(metrics, machine, figures_text(metrics))
 
 
-@train.command()
+@train.group(invoke_without_command=True)
 @verb
 @run_option
 def report(config: "Config", path: Path | None) -> None:
@@ -81,6 +81,17 @@ def report(config: "Config", path: Path | None) -> None:
 
     run = finished_run(config, path)
     click.echo(f"report: {write_report(run)}, {write_card(run)}")
+
+
+@report.command("compare")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("compare.html"), show_default=True,
+              help="The page to write.")  # fmt: skip
+def report_compare(runs: tuple[Path, ...], out: Path) -> None:
+    """Write a page with evaluated RUNS side by side."""
+    from train.beside import write_beside
+
+    click.echo(f"report: {write_beside(runs, out)}")
 
 
 @train.command()

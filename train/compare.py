@@ -112,12 +112,12 @@ def embed_files(run: Run, network: Any, files: Sequence[Path]) -> NDArray[np.flo
 def verdict_text(verdict: dict[str, Any]) -> str:
     """Return the verdict of `compare` in words."""
     ratio = verdict["likelihood_ratio"]
-    times, kind = (ratio, "one artist") if ratio >= 1 else (1 / ratio, "two artists")
-    prior = "" if verdict["prior"] == EVEN else f" where {verdict['prior']:.3g} was so before"
+    times, kind, other = (ratio, "one artist", "two") if ratio >= 1 else (1 / ratio, "two artists", "one")
+    prior = "" if verdict["prior"] == EVEN else f" at a prior of {verdict['prior']:.3g}"
     lines = [
         f"{verdict['probability']:.1%} that one artist painted both{prior}: {verdict['decision']}",
-        f"(they look {times:,.3g} times as likely with {kind}; operating point {verdict['operating_point']}, "
-        f"threshold {verdict['threshold']:.1%} at even odds)",
+        f"{times:,.3g} times as likely with {kind} as with {other}; operating point {verdict['operating_point']}, "
+        f"threshold {verdict['threshold']:.1%} at even odds",
     ]
     strange = [f"note: {file} looks unlike anything in training; distrust this" for file in verdict["unlike_training"]]
-    return "\n".join([" ".join(lines), *strange])
+    return "\n".join([*lines, *strange])

@@ -1,5 +1,6 @@
 """Evaluation: calibrate on validation pairs, then measure on test pairs, for seen and unseen artists apart."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,12 +16,12 @@ from preprocess.common.config import Config
 from preprocess.common.errors import RunError
 from preprocess.common.files import exclusive, read_json, write_json, write_parquet
 from train.baselines import Yardstick
-from train.calibrate import POINTS, Calibration, calibrate
+from train.calibrate import POINTS, Calibration, Numbers, calibrate
 from train.confusions import Tally, artist_table, hard_figures, style_table
 from train.familiar import Familiar, sample
 from train.figures import evaluation_inputs, evaluation_settings
+from train.layout import laid_out
 from train.metrics import Figure, auc, clusters_of, equal_error_rate, intervals, rates
-from train.model import PairNetwork
 from train.predict import embed_rows, load_network, score_cosines
 from train.quality import FIGURES, RESAMPLED, compared
 from train.retrieval import retrieval
@@ -45,13 +46,13 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         yardstick = Yardstick.made(reader, known, validated)
         baseline = shortcut_scorer(run.store, run.split, seed)
         sides, tables, closer = {}, [], {}
-        traits = traits_of(run.store.rows)
+        traits, score = traits_of(run.store.rows), partial(score_cosines, network, run.settings.loss)
         for name, side in look(run, network, reader, TEST, most).items():
             sides[name] = measure(run, name, side, baseline(side.pairs), calibration, config)
             sides[name] |= {"calibrated_by": compared(learned, side.known)}
             sides[name] |= {"without_learning": yardstick.figures(reader, name, side)}
             tables.append(table(name, side, calibration))
-            closer[name] = look_closer(run, network, name, side, calibration, traits, config)
+            closer[name] = look_closer(run, score, name, side, calibration, traits, config)
         Familiar.learned(training, np.concatenate([side.embeddings for side in validated.values()])).write(run.path)
         write_parquet(run.path / "pairs.parquet", pl.concat(tables))
         write_json(run.path / "calibration.json", calibration.as_json())
@@ -90,12 +91,13 @@ def measure(
 
 
 def look_closer(
-    run: Run, network: PairNetwork, name: str, side: Side, calibration: Calibration, traits: NDArray[np.int32],
-    config: Config,
+    run: Run, score: Callable[[Any], Numbers], name: str, side: Side, calibration: Calibration,
+    traits: NDArray[np.int32], config: Config,
 ) -> dict[str, Any]:  # fmt: skip
-    """Return what evaluation.json says of one side: hard pairs, retrieval, artists and styles."""
+    """Return what evaluation.json says of one side: hard pairs, retrieval, artists, styles and the map; `score` gives
+    the score of a cosine."""
     clusters = clusters_of(side.pairs, run.split["label"].to_numpy(), name)
-    tally = Tally(side.embeddings, side.labels, partial(score_cosines, network, run.settings.loss), calibration)
+    tally = Tally(side.embeddings, side.labels, score, calibration)
     rows = run.split[side.rows[tally.rows]]
     return {
         "hard": hard_figures(
@@ -110,6 +112,7 @@ def look_closer(
         "retrieval": retrieval(side.embeddings, side.labels),
         "artists": artist_table(tally, dict(rows.select("label", "artist").unique().iter_rows())),
         "styles": style_table(tally, rows["style"].to_list()),
+        "map": laid_out(side.rows, side.embeddings, run.pins["settings"]["split"]["seed"]),
     }
 
 

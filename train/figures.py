@@ -8,7 +8,7 @@ from train.run import Run
 
 FORMAT = 4
 """Of metrics.json; what is kept in another is measured again."""
-WAYS = {"platt": "Platt", "isotonic": "isotonic", "mean": "mean distance", "median": "median dist."}
+WAYS = {"platt": "Platt", "isotonic": "isotonic", "mean": "mean distance", "median": "median distance"}
 WAY_HEAD = {"error": 9, "log loss": 9, "Brier": 9, "Cllr": 9, "least Cllr": 11, "accuracy": 9}
 RESULTS = ("calibration.json", "evaluation.json", "familiar.safetensors", "metrics.json", "pairs.parquet")
 
@@ -36,7 +36,7 @@ def way_text(way: str, figures: dict[str, float]) -> str:
     names = ("calibration_error", "log_loss", "brier", "cllr", "least_cllr", "accuracy")
     widths = zip(names, WAY_HEAD.values(), strict=True)
     cells = [f"{figures[name]:>{width}.4f}" if name in figures else " " * width for name, width in widths]
-    return f"{WAYS[way]:<14}{''.join(cells)}"
+    return f"{WAYS[way]:<16}{''.join(cells)}"
 
 
 def figures_text(metrics: dict[str, Any]) -> str:
@@ -57,7 +57,7 @@ def figures_text(metrics: dict[str, Any]) -> str:
         lines += [f"{side:<18} AUC {plain['auc']:.4f}, accuracy {plain['accuracy']:.4f} by {baseline}, without learning"
                   for baseline, plain in found["without_learning"].items()]  # fmt: skip
     lines.append(
-        f"{'':<18} {'calibrated by':<14}{'error':>8}{'log loss':>10}{'Brier':>8}{'Cllr':>8}{'least':>8}{'accuracy':>10}"
+        f"{'':<18} {'calibrated by':<16}{'error':>8}{'log loss':>10}{'Brier':>8}{'Cllr':>8}{'least':>8}{'accuracy':>10}"
     )
     for side, found in metrics["sides"].items():
         lines += [f"{side:<18} {way_text(way, figures)}" for way, figures in found["calibrated_by"].items()]

@@ -10,8 +10,9 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from scipy.stats import norm
 from sklearn.calibration import calibration_curve
-from sklearn.metrics import roc_curve
+from sklearn.metrics import det_curve, roc_curve
 
 COLOURS = {
     "same": "#14696b",
@@ -61,6 +62,27 @@ def draw_roc(sides: dict[str, Scored]) -> str:
         return svg(figure, "roc")
 
 
+def draw_det(sides: dict[str, Scored]) -> str:
+    """Return the errors of both kinds at every threshold, on scales where normal scores make straight lines (Martin et
+    al. 1997, "The DET curve in assessment of detection task performance")."""
+    shown = np.array([0.001, 0.01, 0.05, 0.2, 0.5, 0.8])
+    with rc_context(STYLE):
+        figure = new_figure()
+        axes = figure.subplots()
+        axes.plot(*2 * [norm.ppf(shown[[0, -1]])], color=COLOURS["faint"], linewidth=1)
+        for side, scored in sides.items():
+            false_alarms, misses, _ = det_curve(scored.same, scored.probability)
+            points = norm.ppf(np.clip([false_alarms, misses], shown[0] / 2, 1 - shown[0] / 2))
+            axes.plot(*points, color=COLOURS[side], label=f"{side} artists")
+        limits = norm.ppf([shown[0] / 1.5, 0.9])
+        axes.set(xlabel="different pairs called same", ylabel="same pairs missed", aspect="equal")
+        axes.set(xlim=limits, ylim=limits)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_ticks(norm.ppf(shown), [f"{100 * share:g} %" for share in shown])
+        axes.legend(loc="upper right")
+        return svg(figure, "det")
+
+
 def draw_scores(side: str, scored: Scored, threshold: float) -> str:
     """Return the histograms of the probabilities of same and of different pairs, and the `threshold`, 0 to 1."""
     with rc_context(STYLE):
@@ -104,8 +126,11 @@ def draw_reliability(sides: dict[str, Scored]) -> str:
         return svg(figure, "reliability")
 
 
-def draw_training(log: Sequence[dict[str, Any]], names: dict[str, str], label: str) -> str:
-    """Return curves over the steps of `log`; `names` maps a key of its lines to "unseen", "seen" or "ink"."""
+def draw_training(
+    log: Sequence[dict[str, Any]], names: dict[str, str], label: str, incidents: Sequence[int] = ()
+) -> str:
+    """Return curves over the steps of `log`; `names` maps a key of its lines to "unseen", "seen" or "ink". Steps with
+    `incidents` are marked."""
     with rc_context(STYLE):
         figure = new_figure()
         axes = figure.subplots()
@@ -114,6 +139,8 @@ def draw_training(log: Sequence[dict[str, Any]], names: dict[str, str], label: s
             if points:
                 legend = None if colour == "ink" else f"{colour} artists"
                 axes.plot(*zip(*points, strict=True), "o-", markersize=2.5, color=COLOURS[colour], label=legend)
+        for step in incidents:
+            axes.axvline(step, color=COLOURS["different"], linewidth=1, linestyle=":")
         axes.set(xlabel="step", ylabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         if "ink" not in names.values():
@@ -143,4 +170,9 @@ def svg(figure: Any, name: str) -> str:
     undated = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     figure.savefig(buffer, format="svg", transparent=True, metadata=undated)
     text = buffer.getvalue()
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text[text.index("<svg") :])
+    return prefixed(text[text.index("<svg") :], name)
+
+
+def prefixed(text: str, name: str) -> str:
+    """Return an `<svg>` element whose ids begin with `name`, and so do the references to them."""
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", text)

@@ -50,7 +50,7 @@ def cllr(same: NDArray[np.bool_], probability: Numbers, weights: Weights | None 
     Brümmer and du Preez 2006, "Application-independent evaluation of speaker detection".
     """
     weights = np.ones(len(same)) if weights is None else weights
-    evidence = logit(probability)
+    evidence = logit(np.clip(probability, FIRM, 1 - FIRM))
     cost = np.logaddexp(0, np.where(same, -evidence, evidence)) / np.log(2)
     return float(sum(np.average(cost[kind], weights=weights[kind]) for kind in (same, ~same)) / 2)
 
@@ -87,9 +87,9 @@ def compared(learned: Known, test: Known) -> dict[str, dict[str, float]]:
     2017. Accuracy is that at a probability of one half, or at that threshold.
     """
     known = learned.same, learned.scores, learned.weights
-    ways = {
-        "platt": calibrate(*known).probability(test.scores), "isotonic": isotonic(*known).predict(test.scores),
-    }  # fmt: skip
+    least = 1 / (len(learned.same) + 2)  # Laplace's rule: no number of pairs proves that a thing never happens
+    stepped = isotonic(*known).predict(test.scores).clip(least, 1 - least)
+    ways = {"platt": calibrate(*known).probability(test.scores), "isotonic": stepped}
     found = {
         name: {"accuracy": rates(EVEN)["accuracy"](test.same, probability, test.weights)}
         | {figure: measured(test.same, probability, test.weights) for figure, measured in FIGURES.items()}

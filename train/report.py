@@ -3,6 +3,7 @@
 import base64
 import io
 import os
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,19 @@ from preprocess.gate import PAGE
 from preprocess.store import QUARANTINED
 from train import plots
 from train.calibrate import load_calibration
+from train.figures import WAYS
+from train.history import HISTORY, PAINTED
+from train.incidents import incidents
 from train.run import Run
 
 HERE = Path(__file__).parent
 TEMPLATE = "report.html.j2"
-MADE_FROM = (TEMPLATE, "report.py", "plots.py")
+SCRIPT = "sort.js.j2"
+MADE_FROM = (TEMPLATE, "report-closer.html.j2", SCRIPT, "report.py", "plots.py", "history.py")
 SIDES = {"unseen": "test_unseen", "seen": "test_seen"}
 PAIRS_PER_GALLERY, PAIRS_PER_ARTIST = 6, 2
-PICTURE = 224
-"""Pixels of a picture on the page, at most."""
+PICTURE, MAPPED = 224, 44
+"""Pixels of a picture on the page, at most, and of one on the map."""
 
 
 def write_report(run: Run) -> Path:
@@ -41,8 +46,9 @@ def write_report(run: Run) -> Path:
             metrics = read_json(run.path / "metrics.json")
         except FileNotFoundError:
             raise RunError(f"{run.path} has not been evaluated; run 'make evaluate'") from None
-        judged = validation_page(run)
-        inputs = digest([metrics, judged, *((HERE / name).read_text(encoding="utf-8") for name in MADE_FROM)])
+        judged, closer = validation_page(run), read_json(run.path / "evaluation.json")
+        script = (HERE / SCRIPT).read_text(encoding="utf-8")
+        inputs = digest([metrics, judged, closer, *((HERE / name).read_text(encoding="utf-8") for name in MADE_FROM)])
         if not (path.exists() and f'<meta name="inputs" content="{inputs}">' in path.read_text(encoding="utf-8")):
             environment = Environment(
                 loader=FileSystemLoader(HERE),
@@ -51,8 +57,9 @@ def write_report(run: Run) -> Path:
                 trim_blocks=True,
                 lstrip_blocks=True,
             )
-            environment.filters["percent"] = percent
-            shown = context(run, metrics) | {"inputs": inputs, "judged": judged}
+            environment.filters |= {"percent": percent, "readable": readable}
+            shown = context(run, metrics, closer) | {"inputs": inputs, "judged": judged}
+            shown |= {"script": script, "script_hash": base64.b64encode(sha256(script.encode()).digest()).decode()}
             write_text(path, environment.get_template(TEMPLATE).render(shown))
     return path
 
@@ -65,12 +72,13 @@ def validation_page(run: Run) -> str | None:
     return Path(os.path.relpath(page, run.path)).as_posix() if isinstance(page, Path) else str(page)
 
 
-def context(run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
+def context(run: Run, metrics: dict[str, Any], closer: dict[str, Any]) -> dict[str, Any]:
     """Return all that the template shows."""
     sides = {side: metrics["sides"][name] for side, name in SIDES.items() if name in metrics["sides"]}
     pairs = pl.read_parquet(run.path / "pairs.parquet")
     parts = {side: pairs.filter(pl.col("side") == SIDES[side]) for side in sides}
     calibration = load_calibration(run.path)
+    shown_side = next(iter(parts))
     reasons = run.store.rows.filter(pl.col("status") == QUARANTINED)["reason"].value_counts().sort("count", "reason")
     return {
         "name": run.path.name, "collection": run.store.path.parent.name, "fingerprint": run.store.fingerprint,
@@ -78,7 +86,10 @@ def context(run: Run, metrics: dict[str, Any]) -> dict[str, Any]:
         "prescribed": run.store.rows["side"].is_not_null().any(), "calibration": calibration,
         "matrices": {side: matrix(part) for side, part in parts.items()},
         "plots": drawn(run, sides, parts, calibration.threshold),
-        "gallery_side": next(iter(parts)), "galleries": galleries(run, next(iter(parts.values()))),
+        "gallery_side": shown_side, "galleries": galleries(run, parts[shown_side], calibration.threshold),
+        "closer": {side: closer[SIDES[side]] for side in sides}, "history": HISTORY.get(run.store.path.parent.name),
+        "ways": WAYS, "map": embedding_map(run, closer[SIDES[shown_side]]["map"]), "painted": PAINTED,
+        "incidents": incidents(run.path),
         "split": summary(run.split), "seal": run.store.seal, "reasons": reasons.reverse().rows(named=True),
         "versions": run.pins["versions"], "settings": settings_text(run, metrics),
     }  # fmt: skip
@@ -95,23 +106,26 @@ def drawn(run: Run, sides: dict[str, Any], parts: dict[str, pl.DataFrame], thres
     for side, part in parts.items():
         same, probability = part["same"].to_numpy(), part["probability"].to_numpy()
         scored[side] = plots.Scored(same, probability, sides[side]["equal_error_rate"]["value"])
-    log = run.logged()
+    log, steps = run.logged(), [int(each["step"]) for each in incidents(run.path)]
     curves = {f"auc_validation_{side}": side for side in SIDES}
     return {
-        "roc": plots.draw_roc(scored), "reliability": plots.draw_reliability(scored),
+        "roc": plots.draw_roc(scored), "det": plots.draw_det(scored), "reliability": plots.draw_reliability(scored),
         "scores": {side: plots.draw_scores(side, part, threshold) for side, part in scored.items()},
-        "training": [plots.draw_training(log, {"loss": "ink"}, "training loss"),
-                     plots.draw_training(log, curves, "validation AUC")] if log else [],
+        "training": [plots.draw_training(log, {"loss": "ink"}, "training loss", steps),
+                     plots.draw_training(log, curves, "validation AUC", steps)] if log else [],
     }  # fmt: skip
 
 
-def galleries(run: Run, part: pl.DataFrame) -> dict[tuple[bool, bool], list[dict[str, Any]]]:
-    """Return the most confident pairs of `part` with their pictures, by what is true and what was said (True: same)."""
+def galleries(run: Run, part: pl.DataFrame, threshold: float) -> dict[Any, list[dict[str, Any]]]:
+    """Return the most confident pairs of `part` with their pictures, by what is true and what was said (True: same),
+    and as "undecided" those with probabilities nearest to the `threshold`."""
     artists = dict(run.split.select("row", "artist").iter_rows())
-    chosen = {
+    chosen: dict[Any, list[dict[str, Any]]] = {
         (same, said): most_confident(part.filter(same=same, said_same=said), artists)
         for same, said in product((True, False), repeat=2)
     }
+    near = part.sort((pl.col("probability") - threshold).abs(), "left", "right")
+    chosen["undecided"] = various(near, artists)
     wanted = sorted({row for pairs in chosen.values() for pair in pairs for row in (pair["left"], pair["right"])})
     reader = Reader(run.store, min(PICTURE, max(run.store.sizes)))
     pictures = dict(zip(wanted, map(data_uri, reader.read(wanted)), strict=True))
@@ -127,9 +141,14 @@ def galleries(run: Run, part: pl.DataFrame) -> dict[tuple[bool, bool], list[dict
 
 def most_confident(part: pl.DataFrame, artists: dict[int, str]) -> list[dict[str, Any]]:
     """Return the first pairs of `part`, all said to be alike, by confidence; no picture twice, few of one artist."""
+    descending = [bool(part["said_same"].any()), False, False]
+    return various(part.sort("probability", "left", "right", descending=descending), artists)
+
+
+def various(ordered: pl.DataFrame, artists: dict[int, str]) -> list[dict[str, Any]]:
+    """Return the first of some pairs, in their order; no picture twice, few of one artist."""
     shown: list[dict[str, Any]] = []
     used: list[int | str] = []
-    ordered = part.sort("probability", "left", "right", descending=[bool(part["said_same"].any()), False, False])
     for pair in ordered.iter_rows(named=True):
         rows = pair["left"], pair["right"]
         if not set(rows).intersection(used) and all(used.count(artists[row]) < PAIRS_PER_ARTIST for row in rows):
@@ -138,6 +157,17 @@ def most_confident(part: pl.DataFrame, artists: dict[int, str]) -> list[dict[str
         if len(shown) == PAIRS_PER_GALLERY:
             break
     return shown
+
+
+def embedding_map(run: Run, placed: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return picture, artist, title, and place from left and top in percent, of the pictures that are on the map."""
+    reader = Reader(run.store, min(run.store.sizes))
+    pictures = reader.read(placed["rows"])
+    known = run.store.rows.select("row", "artist", pl.coalesce("title", "key").alias("title"))[placed["rows"]]
+    return [
+        {"picture": data_uri(picture, MAPPED), "artist": readable(row["artist"]), "title": row["title"], "x": x, "y": y}
+        for picture, row, (x, y) in zip(pictures, known.iter_rows(named=True), placed["places"], strict=True)
+    ]
 
 
 def data_uri(pixels: np.ndarray[Any, np.dtype[np.uint8]], most: int = PICTURE) -> str:

@@ -38,6 +38,8 @@ def verb(function: Verb) -> Verb:
     )
     @functools.wraps(function)
     def wrapped(config_path: Path, overrides: tuple[str, ...], **options: Any) -> Any:
+        if click.get_current_context().invoked_subcommand:
+            return None  # which has options of its own
         from preprocess.common.config import load_config
 
         return function(load_config(config_path, overrides), **options)
