@@ -52,6 +52,7 @@ def test_a_network_is_measured_on_another_collection_with_its_own_threshold(home
     assert answer.status == 0, answer.err
     assert "digits-to-fashion: the report of 2017 has an accuracy of 0.616" in answer.out
     (kept,) = (home / "runs").glob("*/transfer-fashion-mnist.json")
+    assert (home / "stores" / "fashion-mnist" / read_json(kept)["fingerprint"]).is_dir()
     found = read_json(kept)["sides"]["test_seen"]
     assert f"{found['auc']['value']:.4f}" in answer.out
     assert set(found["without_learning"]) == {"pixels", "gradients", "gradients and colours"}

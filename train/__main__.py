@@ -119,8 +119,9 @@ def experiments(only: tuple[str, ...], seeds: int, data: Path, config: Path, ove
 
 @train.command()
 @verb
-@click.option("--kind", type=click.Choice(["small", "large"]), default="small", show_default=True)
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--kind", type=click.Choice(["small", "large"]), default="small", show_default=True,
+              help="Two stages of convolutions, or three of twice the width.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of its first weights.")
 @as_json
 def classifier(config: "Config", kind: str, seed: int, machine: bool) -> None:
     """Train a stand-alone classifier, as the report had, and judge pairs by two classifications."""
