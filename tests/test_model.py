@@ -1,10 +1,13 @@
 """Networks, losses and augmentation, on the default Keras backend."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from pipeline.augmentation import varied_by_numpy
 from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import DRAWN, LIMITS, augment, drawer
@@ -125,6 +128,30 @@ def test_shifts_move_by_whole_pixels_and_resample_nothing() -> None:
     pictures = PICTURES[:1].astype(np.float32)
     out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), values(shift_x=0.7, shift_y=-0.4)))
     assert out[:, 4:, :-4] == pytest.approx(np.roll(pictures, (1, -2), axis=(1, 2))[:, 4:, :-4], abs=1e-2)
+
+
+def test_a_view_shows_a_part_pixel_by_pixel_where_the_shifts_say() -> None:
+    pictures = PICTURES.astype(np.float32)
+    drawn = np.concatenate([values(shift_x=1, shift_y=-1), values(), values(shift_x=-1, shift_y=1, mirror=1)])
+    out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures[:3]), drawn, 0.5))
+    corners = [pictures[0, :16, 16:], pictures[1, 8:24, 8:24], pictures[2, 16:, 15::-1]]
+    assert out == pytest.approx(np.stack(corners), abs=1e-2)
+    assert varied_by_numpy(pictures[:3], drawn, 0.5) == pytest.approx(out, abs=1e-2)
+
+
+def test_training_sees_views_and_evaluation_whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PairNetwork(SMALL.model_copy(update={"view": 0.5}))
+    embedder, seen = network.embedder, []
+
+    def noted(images: Any, training: bool) -> Any:
+        seen.append(images.shape[1])
+        return embedder(images, training=training)
+
+    monkeypatch.setattr(network, "embedder", noted)
+    inputs = {"images": PICTURES, "left": np.array([0]), "right": np.array([1]), "augment": np.repeat(values(), 6, 0)}
+    for training in (True, False):
+        network(inputs, training=training)
+    assert seen[-2:] == [16, 32]
 
 
 def test_a_full_turn_of_hue_changes_nothing_and_a_third_swaps_the_channels() -> None:

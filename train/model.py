@@ -23,10 +23,10 @@ EPSILON = 1e-4
 def build_embedder(settings: Train) -> keras.Model:
     """Return a network from pictures, float32 [n, size, size, 3], 0 to 255, to unit vectors float32 [n, embedding].
 
-    Where the size changes during training it takes pictures of any size. No layer looks at other pictures of the batch:
-    no batch statistics. Raises ConfigError for an unknown model.
+    Where the size changes during training, or a part is seen, it takes pictures of any size. No layer looks at other
+    pictures of the batch: no batch statistics. Raises ConfigError for an unknown model.
     """
-    side = None if settings.stages else settings.size
+    side = None if settings.stages or settings.view < 1 else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
     features = compact(images, settings.width) if settings.model == "compact" else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
@@ -91,6 +91,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.embedder = build_embedder(settings)
         self.verifier = make_verifier(settings.loss)
         self.picture_size = self.training_size = settings.size
+        self.view = settings.view
         self.table: Table | None = None
 
     def train_on(self, size: int, table: Table | None) -> None:
@@ -105,7 +106,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         images = inputs["images"] if self.table is None else self.table.take(inputs["images"])
         images = resized(images, self.training_size if training else self.picture_size)
         if training:
-            images = augment(images, inputs["augment"])
+            images = augment(images, inputs["augment"], self.view)
         embeddings = self.embedder(images, training=training)
         left = ops.take(embeddings, inputs["left"], axis=0)
         right = ops.take(embeddings, inputs["right"], axis=0)

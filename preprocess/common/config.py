@@ -128,6 +128,7 @@ class Train(Section):
     """The model and its training."""
 
     size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
+    view: float = Field(1.0, gt=0, le=1, description="share of a picture's side that training sees at once")
     model: str = Field("compact", description="compact, or the name of a class in keras.applications")
     pretrained: bool = Field(False, description="keras.applications only: start from ImageNet weights (downloaded)")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
