@@ -34,6 +34,12 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "angle": (-0.15, 0.15), "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
         "hue": (0.0, 0.0),
     },
+    # A shirt is one shirt seen from either side.
+    "clothes": {
+        "mirror": (0.0, 1.0), "zoom": (0.9, 1.1), "shift_x": (-1.0, 1.0), "shift_y": (-1.0, 1.0),
+        "angle": (-0.1, 0.1), "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
+        "hue": (0.0, 0.0),
+    },
     "none": {name: (value, value) for name, value in zip(DRAWN, (0, 1, 0, 0, 0, 0, 1, 1, 0), strict=True)},
 }  # fmt: skip
 """Ranges by kind. Mirror above 0.5 mirrors the picture; zoom is the share of the side that stays in view; shifts are in

@@ -103,6 +103,8 @@ def test_settings_that_do_not_agree_are_refused(tmp_path: Path) -> None:
     message = complaint(tmp_path, "split: {validation_artists: 0.45, test_artists: 0.4}")
     assert "split.validation_artists + split.test_artists" in message
     assert "got 0.45 + 0.4" in message
+    message = complaint(tmp_path, "train: {model: plain, view: 0.5}")
+    assert message == "train.model plain takes pictures of one size; leave out train.stages and train.view"
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:

@@ -38,11 +38,22 @@ def test_embeddings_are_unit_vectors_at_any_size(size: int) -> None:
     assert np.linalg.norm(out, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_picture_is_embedded_alike_whatever_its_neighbours() -> None:
-    embedder = build_embedder(SMALL)
+@pytest.mark.parametrize("model", ["compact", "plain"])
+def test_a_picture_is_embedded_alike_whatever_its_neighbours(model: str) -> None:
+    embedder = build_embedder(SMALL.model_copy(update={"model": model}))
     together = ops.convert_to_numpy(embedder(PICTURES.astype(np.float32), training=True))
     alone = ops.convert_to_numpy(embedder(PICTURES[:1].astype(np.float32), training=True))
     assert together[:1] == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_place_of_a_mark_counts_for_the_plain_network_more_than_for_the_compact_one() -> None:
+    pictures = np.zeros((2, 32, 32, 3), np.float32)
+    pictures[0, 8:12, 8:12] = pictures[1, 16:20, 16:20] = 255
+    moved = {}
+    for model in ("compact", "plain"):
+        first, second = ops.convert_to_numpy(build_embedder(SMALL.model_copy(update={"model": model}))(pictures))
+        moved[model] = np.linalg.norm(first - second)
+    assert moved["plain"] > 3 * moved["compact"]
 
 
 def test_a_network_of_keras_applications_embeds_with_frozen_batch_norms() -> None:

@@ -18,6 +18,7 @@ NEIGHBOURHOOD = 9
 FLAT = 0.004
 """Added to a local variance (values are -1 to 1), so that the noise of flat areas stays small."""
 EPSILON = 1e-4
+GROUPS = 8
 
 
 def build_embedder(settings: Train) -> keras.Model:
@@ -28,7 +29,8 @@ def build_embedder(settings: Train) -> keras.Model:
     """
     side = None if settings.stages or settings.view < 1 else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
-    features = compact(images, settings.width) if settings.model == "compact" else application(images, settings)
+    own = {"compact": compact, "plain": plain}.get(settings.model)
+    features = own(images, settings.width) if own else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
 
@@ -52,6 +54,20 @@ def compact(images: Any, width: int) -> Any:
     return layers.Concatenate()([layers.GroupNormalization(1)(level) for level in levels])
 
 
+def plain(images: Any, width: int) -> Any:
+    """Return features of a residual network for small pictures of one thing each, such as digits and clothes, where it
+    counts in which place a mark is: [n, 4 * width * (size // 8)^2].
+    """
+    x = layers.Rescaling(1 / 127.5, offset=-1.0)(images)
+    x = layers.Conv2D(width, 3, padding="same", activation="relu", name="stem")(x)
+    for channels in (width, width * 2, width * 4):
+        if channels > width:
+            x = layers.Conv2D(channels, 3, padding="same", activation="relu")(layers.GroupNormalization(GROUPS)(x))
+        inner = layers.Conv2D(channels, 3, padding="same", activation="relu")(layers.GroupNormalization(GROUPS)(x))
+        x = layers.MaxPooling2D()(layers.Add()([x, inner]))
+    return layers.Flatten()(layers.GroupNormalization(GROUPS)(x))
+
+
 def local_contrast(x: Any) -> Any:
     """Return pictures [n, size, size, 3] less their local mean, over their local spread: strokes without light."""
     x = x - layers.AveragePooling2D(NEIGHBOURHOOD, strides=1, padding="same")(x)
@@ -73,7 +89,9 @@ def application(images: Any, settings: Train) -> Any:
     """
     network: Any = getattr(keras.applications, settings.model, None)
     if not inspect.isfunction(network):
-        raise ConfigError(f"train.model should be 'compact' or a class of keras.applications, got {settings.model!r}")
+        raise ConfigError(
+            f"train.model should be 'compact', 'plain' or a class of keras.applications, got {settings.model!r}"
+        )
     weights = "imagenet" if settings.pretrained else None
     backbone = network(include_top=False, weights=weights, pooling="avg", input_shape=images.shape[1:])
     for layer in backbone.layers:

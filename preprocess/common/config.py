@@ -129,13 +129,13 @@ class Train(Section):
 
     size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
     view: float = Field(1.0, gt=0, le=1, description="share of a picture's side that training sees at once")
-    model: str = Field("compact", description="compact, or the name of a class in keras.applications")
+    model: str = Field("compact", description="compact, plain, or the name of a class in keras.applications")
     pretrained: bool = Field(False, description="keras.applications only: start from ImageNet weights (downloaded)")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"
     stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
-    augment: Literal["paintings", "strong", "digits", "none"] = "paintings"
+    augment: Literal["paintings", "strong", "digits", "clothes", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
     steps: int = Field(2000, ge=1)
     learning_rate: float = Field(2e-3, gt=0, le=1)
@@ -209,6 +209,8 @@ class Config(Section):
                 raise ValueError(
                     f"train.{name} must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {size}"
                 )
+        if self.train.model == "plain" and (stages or self.train.view < 1):
+            raise ValueError("train.model plain takes pictures of one size; leave out train.stages and train.view")
         if self.split.validation_artists + self.split.test_artists > 0.8:
             raise ValueError(
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
