@@ -104,7 +104,7 @@ def test_settings_that_do_not_agree_are_refused(tmp_path: Path) -> None:
     assert "split.validation_artists + split.test_artists" in message
     assert "got 0.45 + 0.4" in message
     message = complaint(tmp_path, "train: {model: plain, view: 0.5}")
-    assert message == "train.model plain takes pictures of one size; leave out train.stages and train.view"
+    assert message == "train.model plain takes one size only; leave out train.stages, train.view, train.corners"
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from preprocess.common.errors import ConfigError
 from train.augment import DRAWN, LIMITS, augment, drawer
 from train.losses import Contrastive, DistanceVerifier, SigmoidVerifier, make_loss
 from train.model import PairNetwork, build_embedder, centre, resized
+from train.predict import embed
 
 SMALL = Train(size=32, width=8, embedding=16)
 RNG = np.random.default_rng(0)
@@ -154,15 +155,25 @@ def test_training_sees_views_and_evaluation_whole_pictures(monkeypatch: pytest.M
     network = PairNetwork(SMALL.model_copy(update={"view": 0.5}))
     embedder, seen = network.embedder, []
 
-    def noted(images: Any, training: bool) -> Any:
+    def noted(images: Any, **how: Any) -> Any:
         seen.append(images.shape[1])
-        return embedder(images, training=training)
+        return embedder(images, **how)
 
-    monkeypatch.setattr(network, "embedder", noted)
+    for name in ("embedder", "evaluator"):
+        monkeypatch.setattr(network, name, noted)
     inputs = {"images": PICTURES, "left": np.array([0]), "right": np.array([1]), "augment": np.repeat(values(), 6, 0)}
     for training in (True, False):
         network(inputs, training=training)
     assert seen[-2:] == [16, 32]
+
+
+def test_after_training_a_picture_is_the_mean_of_its_corners() -> None:
+    network = PairNetwork(SMALL.model_copy(update={"corners": 0.625}))
+    whole = PICTURES.astype(np.float32)
+    mean = sum(network.embedder(whole[:, y : y + 20, x : x + 20]) for y in (0, 12) for x in (0, 12))
+    mean = ops.convert_to_numpy(mean) / np.linalg.norm(mean, axis=1, keepdims=True)
+    assert embed(network, PICTURES) == pytest.approx(mean, abs=1e-5)
+    assert len(network.weights) == len(PairNetwork(SMALL).weights)
 
 
 def test_a_full_turn_of_hue_changes_nothing_and_a_third_swaps_the_channels() -> None:

@@ -27,12 +27,27 @@ def build_embedder(settings: Train) -> keras.Model:
     Where the size changes during training, or a part is seen, it takes pictures of any size. No layer looks at other
     pictures of the batch: no batch statistics. Raises ConfigError for an unknown model.
     """
-    side = None if settings.stages or settings.view < 1 else settings.size
+    side = None if settings.stages or min(settings.view, settings.corners) < 1 else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
     own = {"compact": compact, "plain": plain}.get(settings.model)
     features = own(images, settings.width) if own else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
+
+
+def build_evaluator(embedder: keras.Model, settings: Train) -> keras.Model:
+    """Return what embeds pictures after training: float32 [n, size, size, 3], 0 to 255, to unit vectors [n, embedding].
+
+    With train.corners below 1 they are the mean of the embeddings of four squares, one in each corner, of that share of
+    the side; else the embedder is returned.
+    """
+    size, side = settings.size, round(settings.size * settings.corners)
+    if side == size:
+        return embedder
+    images = keras.Input((size, size, 3), dtype="float32", name="images")
+    first, last = slice(None, side), slice(size - side, None)
+    corners = [embedder(images[:, y, x]) for y in (first, last) for x in (first, last)]
+    return keras.Model(images, layers.UnitNormalization(name="unit")(layers.Average()(corners)), name="evaluator")
 
 
 def compact(images: Any, width: int) -> Any:
@@ -107,6 +122,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
     def __init__(self, settings: Train) -> None:
         super().__init__(name="pairs")
         self.embedder = build_embedder(settings)
+        self.evaluator = build_evaluator(self.embedder, settings)
         self.verifier = make_verifier(settings.loss)
         self.picture_size = self.training_size = settings.size
         self.view = settings.view
@@ -125,7 +141,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         images = resized(images, self.training_size if training else self.picture_size)
         if training:
             images = augment(images, inputs["augment"], self.view)
-        embeddings = self.embedder(images, training=training)
+        embeddings = self.embedder(images, training=True) if training else self.evaluator(images)
         left = ops.take(embeddings, inputs["left"], axis=0)
         right = ops.take(embeddings, inputs["right"], axis=0)
         return self.verifier(left, right)

@@ -129,6 +129,7 @@ class Train(Section):
 
     size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
     view: float = Field(1.0, gt=0, le=1, description="share of a picture's side that training sees at once")
+    corners: float = Field(1.0, gt=0, le=1, description="share of the side of four squares that stand for a picture")
     model: str = Field("compact", description="compact, plain, or the name of a class in keras.applications")
     pretrained: bool = Field(False, description="keras.applications only: start from ImageNet weights (downloaded)")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
@@ -209,8 +210,8 @@ class Config(Section):
                 raise ValueError(
                     f"train.{name} must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {size}"
                 )
-        if self.train.model == "plain" and (stages or self.train.view < 1):
-            raise ValueError("train.model plain takes pictures of one size; leave out train.stages and train.view")
+        if self.train.model == "plain" and (stages or min(self.train.view, self.train.corners) < 1):
+            raise ValueError("train.model plain takes one size only; leave out train.stages, train.view, train.corners")
         if self.split.validation_artists + self.split.test_artists > 0.8:
             raise ValueError(
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
