@@ -47,7 +47,7 @@ class ReportNetwork(keras.Model):  # type: ignore[misc]
             layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3, activation="relu"),
             layers.MaxPooling2D(), layers.Flatten(), layers.Dense(128, activation="relu"),
         ])  # fmt: skip
-        self.verifier = DistanceVerifier()
+        self.evaluator, self.verifier = self.embedder, DistanceVerifier()
 
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Return distances float32 [m, 1] for pairs of inputs["images"], uint8 [n, size, size, 3]."""

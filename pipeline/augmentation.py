@@ -34,6 +34,12 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "angle": (-0.15, 0.15), "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
         "hue": (0.0, 0.0),
     },
+    # A shirt is one shirt seen from either side.
+    "clothes": {
+        "mirror": (0.0, 1.0), "zoom": (0.9, 1.1), "shift_x": (-1.0, 1.0), "shift_y": (-1.0, 1.0),
+        "angle": (-0.1, 0.1), "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
+        "hue": (0.0, 0.0),
+    },
     "none": {name: (value, value) for name, value in zip(DRAWN, (0, 1, 0, 0, 0, 0, 1, 1, 0), strict=True)},
 }  # fmt: skip
 """Ranges by kind. Mirror above 0.5 mirrors the picture; zoom is the share of the side that stays in view; shifts are in
@@ -56,17 +62,35 @@ def drawer(kind: str, seed: int) -> Callable[[int, int], NDArray[np.float32]]:
     return draw
 
 
-def varied(images: Any, drawn: Any, math: Any, warp: Callable[[Any, Any], Any]) -> Any:
-    """Return images float32 [n, size, size, 3], 0 to 255, each varied by its row of `drawn` [n, 9].
+def varied(images: Any, drawn: Any, math: Any, warp: Callable[[Any, Any], Any], view: float = 1.0) -> Any:
+    """Return images float32 [n, size, size, 3], 0 to 255, each varied by its row of `drawn` [n, 9]: of a `view` below 1
+    only a square of that share of the side, whose place the shifts say.
 
     `warp` moves images by the transforms [n, 8] of `transforms`, interpolating linearly and reflecting at the edges.
     """
-    moved = warp(images, transforms(drawn, images.shape[1], math))
+    side = round(images.shape[1] * view)
+    around = AROUND if side == images.shape[1] else 0.0
+    moved = warp(window(images, drawn, side, math), transforms(drawn, side, math, around))
     column = {name: math.reshape(drawn[:, index], (-1, 1, 1, 1)) for index, name in enumerate(DRAWN)}
     grey = math.mean(moved, axis=3, keepdims=True)
     moved = grey + turned(moved - grey, column["hue"], math) * column["saturation"]
     middle = math.mean(moved, axis=(1, 2, 3), keepdims=True)
     return math.clip(middle + (moved - middle) * column["contrast"] + 255 * column["brightness"], 0, 255)
+
+
+def window(images: Any, drawn: Any, side: int, math: Any) -> Any:
+    """Return of each picture [n, size, size, 3] a square [n, side, side, 3], its pixels as they are."""
+    size = images.shape[1]
+    if side == size:
+        return images
+    left, top = (
+        math.array(math.round((drawn[:, DRAWN.index(name)] + 1) / 2 * (size - side)), dtype="int32")[:, None]
+        for name in ("shift_x", "shift_y")
+    )
+    along = math.arange(side, dtype="int32")
+    rows = math.arange(math.shape(drawn)[0], dtype="int32")[:, None] * size + top + along
+    places = (rows * size + left)[:, :, None] + along[None, None, :]
+    return math.take(math.reshape(images, (-1, images.shape[3])), places, axis=0)
 
 
 def turned(chroma: Any, angle: Any, math: Any) -> Any:
@@ -78,8 +102,8 @@ def turned(chroma: Any, angle: Any, math: Any) -> Any:
     return math.cos(angle) * chroma + math.sin(angle) * quarter
 
 
-def transforms(drawn: Any, size: int, math: Any) -> Any:
-    """Return float32 [n, 8], projective transforms from output to input coordinates.
+def transforms(drawn: Any, size: int, math: Any, around: float = AROUND) -> Any:
+    """Return float32 [n, 8], projective transforms from output to input coordinates, that shift by `around` at least.
 
     x' = a0 x + a1 y + a2 and y' = a3 x + a4 y + a5, about the centre of the picture; a6 = a7 = 0.
     """
@@ -87,7 +111,7 @@ def transforms(drawn: Any, size: int, math: Any) -> Any:
     mirror = math.where(value["mirror"] > 0.5, -1.0, 1.0)
     cosine = math.cos(value["angle"]) * value["zoom"]
     sine = math.sin(value["angle"]) * value["zoom"]
-    room = math.maximum((1 - value["zoom"]) / 2, AROUND) * size
+    room = math.maximum((1 - value["zoom"]) / 2, around) * size
     centre = (size - 1) / 2
     a0, a1, a3, a4 = mirror * cosine, -sine, mirror * sine, cosine
     a2 = centre + math.round(value["shift_x"] * room) - centre * (a0 + a1)
@@ -96,9 +120,9 @@ def transforms(drawn: Any, size: int, math: Any) -> Any:
     return math.stack([a0, a1, a2, a3, a4, a5, zero, zero], axis=1)
 
 
-def varied_by_numpy(images: NDArray[np.float32], drawn: NDArray[np.float32]) -> NDArray[np.float32]:
+def varied_by_numpy(images: NDArray[np.float32], drawn: NDArray[np.float32], view: float = 1.0) -> NDArray[np.float32]:
     """Return `images`, float32 [n, size, size, 3], 0 to 255, varied by `drawn` [n, 9], slowly and without a device."""
-    found: NDArray[np.float32] = varied(images, drawn, np, warped)
+    found: NDArray[np.float32] = varied(images, drawn, np, warped, view)
     return found
 
 

@@ -42,7 +42,8 @@ def show(config: Config, k: int, out: Path) -> str:
     rows = side_rows(make_split(store, config), TRAIN)
     batch = training_stream(config.pipeline, *rows, store.rows, span.batch, train.seed).batch_at(k)
     stored = resized(Reader(store, span.size).read(batch.rows), span.size)
-    fed = varied_by_numpy(stored.astype(np.float32), drawer(train.augment, train.seed)(k, len(batch.rows)))
+    drawn = drawer(train.augment, train.seed)(k, len(batch.rows))
+    fed = varied_by_numpy(stored.astype(np.float32), drawn, train.view)
     artists = store.rows["artist"].gather(batch.rows).to_list()
     panels = list(pairs(batch, artists) if config.pipeline.stream == "pairs" else groups(artists))
     said = (

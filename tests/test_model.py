@@ -1,15 +1,19 @@
 """Networks, losses and augmentation, on the default Keras backend."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
+from pipeline.augmentation import varied_by_numpy
 from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import DRAWN, LIMITS, augment, drawer
 from train.losses import Contrastive, DistanceVerifier, SigmoidVerifier, make_loss
 from train.model import PairNetwork, build_embedder, centre, resized
+from train.predict import embed
 
 SMALL = Train(size=32, width=8, embedding=16)
 RNG = np.random.default_rng(0)
@@ -35,11 +39,22 @@ def test_embeddings_are_unit_vectors_at_any_size(size: int) -> None:
     assert np.linalg.norm(out, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-def test_a_picture_is_embedded_alike_whatever_its_neighbours() -> None:
-    embedder = build_embedder(SMALL)
+@pytest.mark.parametrize("model", ["compact", "plain"])
+def test_a_picture_is_embedded_alike_whatever_its_neighbours(model: str) -> None:
+    embedder = build_embedder(SMALL.model_copy(update={"model": model}))
     together = ops.convert_to_numpy(embedder(PICTURES.astype(np.float32), training=True))
     alone = ops.convert_to_numpy(embedder(PICTURES[:1].astype(np.float32), training=True))
     assert together[:1] == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_place_of_a_mark_counts_for_the_plain_network_more_than_for_the_compact_one() -> None:
+    pictures = np.zeros((2, 32, 32, 3), np.float32)
+    pictures[0, 8:12, 8:12] = pictures[1, 16:20, 16:20] = 255
+    moved = {}
+    for model in ("compact", "plain"):
+        first, second = ops.convert_to_numpy(build_embedder(SMALL.model_copy(update={"model": model}))(pictures))
+        moved[model] = np.linalg.norm(first - second)
+    assert moved["plain"] > 3 * moved["compact"]
 
 
 def test_a_network_of_keras_applications_embeds_with_frozen_batch_norms() -> None:
@@ -125,6 +140,40 @@ def test_shifts_move_by_whole_pixels_and_resample_nothing() -> None:
     pictures = PICTURES[:1].astype(np.float32)
     out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures), values(shift_x=0.7, shift_y=-0.4)))
     assert out[:, 4:, :-4] == pytest.approx(np.roll(pictures, (1, -2), axis=(1, 2))[:, 4:, :-4], abs=1e-2)
+
+
+def test_a_view_shows_a_part_pixel_by_pixel_where_the_shifts_say() -> None:
+    pictures = PICTURES.astype(np.float32)
+    drawn = np.concatenate([values(shift_x=1, shift_y=-1), values(), values(shift_x=-1, shift_y=1, mirror=1)])
+    out = ops.convert_to_numpy(augment(ops.convert_to_tensor(pictures[:3]), drawn, 0.5))
+    corners = [pictures[0, :16, 16:], pictures[1, 8:24, 8:24], pictures[2, 16:, 15::-1]]
+    assert out == pytest.approx(np.stack(corners), abs=1e-2)
+    assert varied_by_numpy(pictures[:3], drawn, 0.5) == pytest.approx(out, abs=1e-2)
+
+
+def test_training_sees_views_and_evaluation_whole_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = PairNetwork(SMALL.model_copy(update={"view": 0.5}))
+    embedder, seen = network.embedder, []
+
+    def noted(images: Any, **how: Any) -> Any:
+        seen.append(images.shape[1])
+        return embedder(images, **how)
+
+    for name in ("embedder", "evaluator"):
+        monkeypatch.setattr(network, name, noted)
+    inputs = {"images": PICTURES, "left": np.array([0]), "right": np.array([1]), "augment": np.repeat(values(), 6, 0)}
+    for training in (True, False):
+        network(inputs, training=training)
+    assert seen[-2:] == [16, 32]
+
+
+def test_after_training_a_picture_is_the_mean_of_its_corners() -> None:
+    network = PairNetwork(SMALL.model_copy(update={"corners": 0.625}))
+    whole = PICTURES.astype(np.float32)
+    mean = sum(network.embedder(whole[:, y : y + 20, x : x + 20]) for y in (0, 12) for x in (0, 12))
+    mean = ops.convert_to_numpy(mean) / np.linalg.norm(mean, axis=1, keepdims=True)
+    assert embed(network, PICTURES) == pytest.approx(mean, abs=1e-5)
+    assert len(network.weights) == len(PairNetwork(SMALL).weights)
 
 
 def test_a_full_turn_of_hue_changes_nothing_and_a_third_swaps_the_channels() -> None:

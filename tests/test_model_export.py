@@ -20,7 +20,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Return a run that has finished."""
     folder = tmp_path_factory.mktemp("export")
     tiny_collection(folder)
-    config = load_config(folder / "config.yaml")
+    config = load_config(folder / "config.yaml", ["train.corners=0.625"])
     run = make_run(config, None)
     fit(run, config.pipeline)
     return run
@@ -32,7 +32,7 @@ def test_an_exported_embedder_gives_the_embeddings_of_the_run(run: Run, form: st
     size = run.settings.size
     pictures = np.random.default_rng(7).integers(0, 256, (3, size, size, 3)).astype(np.float32)
     theirs = np.asarray(FORMATS[form].read(Path(answer["path"]))(pictures))
-    np.testing.assert_allclose(theirs, load_network(run).embedder(pictures), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(theirs, load_network(run).evaluator(pictures), rtol=0, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(theirs, axis=1), 1, rtol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == [f"mine{FORMATS[form].suffix}"]
 

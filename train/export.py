@@ -47,7 +47,7 @@ def export(path: Path, form: str, out: Path | None = None) -> dict[str, Any]:
     out = out or path / "export" / f"embedder{suffix}"
     if out.exists():
         raise RunError(f"{out} exists; move it away, or name another with --out")
-    embedder = load_network(run).embedder
+    embedder = load_network(run).evaluator
     out.parent.mkdir(parents=True, exist_ok=True)
     aside = out.with_name(f".aside-{secrets.token_hex(8)}-{out.name}")
     try:

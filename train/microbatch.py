@@ -32,7 +32,8 @@ no two processes take quite the same (up to 3 % of 700 MB was seen)."""
 FIXED, PER_PIXEL, PER_PAIR = 1e9, 1000, 32
 """Bytes, about three times what was measured of the compact network 32 wide (2026): TensorFlow itself; per pixel of a
 picture, 350; per number of an embedding and pair, 12."""
-SEEN = ("size", "model", "pretrained", "width", "embedding", "loss", "stages", "augment", "batch", "precision")
+SEEN = ("size", "model", "pretrained", "width", "embedding", "loss", "stages", "augment", "view", "corners", "batch",
+        "precision")  # fmt: skip
 """Settings of `train` on which memory depends."""
 
 Measure = Callable[[int], int | None]

@@ -20,19 +20,36 @@ NEIGHBOURHOOD = 9
 FLAT = 0.004
 """Added to a local variance (values are -1 to 1), so that the noise of flat areas stays small."""
 EPSILON = 1e-4
+GROUPS = 8
 
 
 def build_embedder(settings: Train) -> keras.Model:
     """Return a network from pictures, float32 [n, size, size, 3], 0 to 255, to unit vectors float32 [n, embedding].
 
-    Where the size changes during training it takes pictures of any size. No layer looks at other pictures of the batch:
-    no batch statistics. Raises ConfigError for an unknown model.
+    Where the size changes during training, or a part is seen, it takes pictures of any size. No layer looks at other
+    pictures of the batch: no batch statistics. Raises ConfigError for an unknown model.
     """
-    side = None if settings.stages else settings.size
+    side = None if settings.stages or min(settings.view, settings.corners) < 1 else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
-    features = compact(images, settings) if settings.model == "compact" else application(images, settings)
+    own = {"compact": compact, "plain": plain}.get(settings.model)
+    features = own(images, settings) if own else application(images, settings)
     embeddings = layers.Dense(settings.embedding, name="embedding")(features)
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
+
+
+def build_evaluator(embedder: keras.Model, settings: Train) -> keras.Model:
+    """Return what embeds pictures after training: float32 [n, size, size, 3], 0 to 255, to unit vectors [n, embedding].
+
+    With train.corners below 1 they are the mean of the embeddings of four squares, one in each corner, of that share of
+    the side; else the embedder is returned.
+    """
+    size, side = settings.size, round(settings.size * settings.corners)
+    if side == size:
+        return embedder
+    images = keras.Input((size, size, 3), dtype="float32", name="images")
+    first, last = slice(None, side), slice(size - side, None)
+    corners = [embedder(images[:, y, x]) for y in (first, last) for x in (first, last)]
+    return keras.Model(images, layers.UnitNormalization(name="unit")(layers.Average()(corners)), name="evaluator")
 
 
 def compact(images: Any, settings: Train) -> Any:
@@ -54,6 +71,24 @@ def compact(images: Any, settings: Train) -> Any:
         x = layers.Add(dtype=precision)([x, more])
         levels += statistics(x)
     return layers.Concatenate()([layers.GroupNormalization(1)(level) for level in levels])
+
+
+def plain(images: Any, settings: Train) -> Any:
+    """Return features of a residual network for small pictures of one thing each, such as digits and clothes, where it
+    counts in which place a mark is: [n, 4 * width * (size // 8)^2].
+    """
+    width, precision = settings.width, settings.precision
+
+    def marks(x: Any, channels: int) -> Any:
+        return layers.Conv2D(channels, 3, padding="same", activation="relu", dtype=precision)(x)
+
+    x = marks(layers.Rescaling(1 / 127.5, offset=-1.0)(images), width)
+    for channels in (width, width * 2, width * 4):
+        if channels > width:
+            x = marks(layers.GroupNormalization(GROUPS)(x), channels)
+        inner = marks(layers.GroupNormalization(GROUPS)(x), channels)
+        x = layers.MaxPooling2D()(layers.Add(dtype=precision)([x, inner]))
+    return layers.Flatten()(layers.GroupNormalization(GROUPS)(x))
 
 
 def local_contrast(x: Any) -> Any:
@@ -78,7 +113,9 @@ def application(images: Any, settings: Train) -> Any:
     """
     network: Any = getattr(keras.applications, settings.model, None)
     if not inspect.isfunction(network):
-        raise ConfigError(f"train.model should be 'compact' or a class of keras.applications, got {settings.model!r}")
+        raise ConfigError(
+            f"train.model should be 'compact', 'plain' or a class of keras.applications, got {settings.model!r}"
+        )
     weights = "imagenet" if settings.pretrained else None
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(settings.precision)
@@ -99,8 +136,10 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
     def __init__(self, settings: Train) -> None:
         super().__init__(name="pairs")
         self.embedder = build_embedder(settings)
+        self.evaluator = build_evaluator(self.embedder, settings)
         self.verifier = make_verifier(settings.loss)
         self.picture_size = self.training_size = settings.size
+        self.view = settings.view
         self.table: Table | None = None
         self.piece: int | None = None
         """How many pictures are embedded at once; None: the whole batch."""
@@ -146,8 +185,8 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         [n, 9] asks for."""
         images = images if self.table is None else self.table.take(images)
         if drawn is None:
-            return self.embedder(resized(images, self.picture_size), training=False)
-        return self.embedder(augment(resized(images, self.training_size), drawn), training=True)
+            return self.evaluator(resized(images, self.picture_size), training=False)
+        return self.embedder(augment(resized(images, self.training_size), drawn, self.view), training=True)
 
 
 def centre(network: PairNetwork, pictures: Any) -> None:

@@ -67,7 +67,7 @@ def embed_rows(
 def embed(network: PairNetwork, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Return the embeddings float32 [n, d] of pictures uint8 [n, stored, stored, 3]."""
     size = network.picture_size
-    embeddings: NDArray[np.float32] = network.embedder.predict_on_batch(resized(images, size))
+    embeddings: NDArray[np.float32] = network.evaluator.predict_on_batch(resized(images, size))
     return embeddings
 
 

@@ -150,13 +150,15 @@ class Train(Section):
     """The model and its training."""
 
     size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
-    model: str = Field("compact", description="compact, or the name of a class in keras.applications")
+    view: float = Field(1.0, gt=0, le=1, description="share of a picture's side that training sees at once")
+    corners: float = Field(1.0, gt=0, le=1, description="share of the side of four squares that stand for a picture")
+    model: str = Field("compact", description="compact, plain, or the name of a class in keras.applications")
     pretrained: bool = Field(False, description="keras.applications only: start from ImageNet weights (downloaded)")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"
     stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
-    augment: Literal["paintings", "strong", "digits", "none"] = "paintings"
+    augment: Literal["paintings", "strong", "digits", "clothes", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
     microbatch: Annotated[int | Literal["auto"], PlainValidator(pieces)] = Field(
         "auto", description="pictures embedded at once; the batch means the same, and takes less memory"
@@ -239,6 +241,8 @@ class Config(Section):
                 raise ValueError(
                     f"train.{name} must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {size}"
                 )
+        if self.train.model == "plain" and (stages or min(self.train.view, self.train.corners) < 1):
+            raise ValueError("train.model plain takes one size only; leave out train.stages, train.view, train.corners")
         if self.split.validation_artists + self.split.test_artists > 0.8:
             raise ValueError(
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
