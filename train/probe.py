@@ -30,7 +30,7 @@ LOOK_EVERY = 0.005
 
 
 class ProbeFailed(Exception):  # noqa: N818 - named for what it is about
-    """A probe did not end as probes do; its last words say why."""
+    """A probe did not end as probes do; its last line says why."""
 
 
 def probe(job: dict[str, Any]) -> int | None:
@@ -44,7 +44,7 @@ def probe(job: dict[str, Any]) -> int | None:
     if answer.returncode in DEATHS:
         return None
     if answer.returncode:
-        raise ProbeFailed(" / ".join(answer.stderr.strip().splitlines()[-3:]))
+        raise ProbeFailed("".join(answer.stderr.strip().splitlines()[-1:]))
     return int(json.loads(answer.stdout.splitlines()[-1])["peak"])
 
 
