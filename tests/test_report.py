@@ -115,6 +115,7 @@ def pretend_evaluated(run: Run, config: Config) -> None:
         side = Side(rows, labels, embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), pairs, scores)
         sides[name] = measure(run, name, side, rng.normal(size=len(scores)), calibration, config)
         sides[name] |= {"calibrated_by": compared(side.known, side.known)}
+        sides[name] |= {"without_learning": {"pixels": {"auc": 0.6123, "accuracy": 0.5871}}}
         tables.append(table(name, side, calibration))
         closer[name] = look_closer(
             run, lambda cosine: cosine.astype(float), name, side, calibration, traits_of(run.store.rows), config
@@ -185,6 +186,10 @@ def test_says_what_file_properties_alone_reach(run: Run, page: Page) -> None:
     for found in read_json(run.path / "metrics.json")["sides"].values():
         auc, alone = (f"{found[name]['value']:.3f}" for name in ("auc", "auc_of_file_properties"))
         assert re.search(rf"{auc} [0-9.]+ to [0-9.]+ {alone} ", page.text)
+
+
+def test_says_what_pairs_tell_without_learning(page: Page) -> None:
+    assert len(re.findall(r"pixels 0\.612 58\.7.%", page.text)) == 2
 
 
 def test_plots_do_not_share_ids(page: Page) -> None:
