@@ -41,7 +41,7 @@ class ReportNetwork(keras.Model):  # type: ignore[misc]
 
     def __init__(self, size: int) -> None:
         super().__init__(name="report")
-        self.picture_size = size
+        self.picture_size, self.piece = size, None
         self.embedder = keras.Sequential([
             keras.Input((size, size, 3)), layers.Rescaling(1 / 255),
             layers.Conv2D(32, 3, activation="relu"), layers.MaxPooling2D(), layers.Conv2D(64, 3, activation="relu"),
