@@ -10,13 +10,12 @@ from keras import layers, ops
 
 from pipeline.augmentation import drawer
 from pipeline.dataset import training_dataset
-from pipeline.reader import Reader
 from preprocess.common.config import Config
 from train.feed import Feed
-from train.fit import compiled_network, make_stream
+from train.fit import begin, compiled_network, make_stream
 from train.health import Collapse, Health
 from train.losses import Contrastive, DistanceVerifier
-from train.model import PairNetwork, centre
+from train.model import PairNetwork
 from train.run import Run
 from train.validation import Validation
 
@@ -80,9 +79,8 @@ def attempt(run: Run, config: Config, enough: float, as_reported: bool) -> Outco
 
 def prepared(run: Run) -> PairNetwork:
     """Return the network of a recipe, ready for its first step."""
-    network, start = compiled_network(run), run.settings.spans[0]
-    network.train_on(start.size, None)
-    centre(network, Reader(run.store, start.size).read(make_stream(run, start.batch).batch_at(0).rows))
+    network = compiled_network(run)
+    begin(run, network)
     return network
 
 

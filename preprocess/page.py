@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from preprocess.anomalies import said
+from preprocess.common.pages import templates
 from preprocess.distributions import charts
 from preprocess.findings import Finding, Severity
 
@@ -28,13 +28,7 @@ def page(
     jpeg: Jpeg | None = None,
 ) -> str:  # fmt: skip
     """Return the page for findings, the gravest first, and for `rows`, whose numbers they name."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates(Path(__file__).parent)
     environment.filters |= {"sentence": sentence, "said": said}
     errors = [one for one in findings if one.severity == Severity.ERROR]
     return environment.get_template(TEMPLATE).render(

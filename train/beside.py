@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from preprocess.common.errors import RunError
 from preprocess.common.files import read_json, write_text
+from preprocess.common.pages import templates
 from train import plots
 from train.report import SIDES, percent
 from train.run import Run, open_run
@@ -28,8 +28,7 @@ def write_beside(paths: Sequence[Path], out: Path) -> Path:
         raise RunError("one run is nothing to compare; name two or more run directories")
     runs = [open_run(path) for path in paths]
     columns = [column(run, number) for number, run in enumerate(runs)]
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment = templates(Path(__file__).parent)
     environment.filters["percent"] = percent
     page = environment.get_template(TEMPLATE).render(
         columns=columns, sides=[side for side in SIDES if any(side in each["sides"] for each in columns)],

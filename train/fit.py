@@ -78,9 +78,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     keeper = Keeper(run, network, known, minutes, pulse)
     keeper.restore()
     if keeper.record.step == 0:
-        start = settings.spans[0]
-        network.train_on(start.size, None)
-        centre(network, Reader(run.store, start.size).read(make_stream(run, start.batch).batch_at(0).rows))
+        begin(run, network)
     for span in settings.spans:
         stream, labels = make_stream(run, span.batch), side_rows(run.split, TRAIN)[1]
         print(outlook(stream, labels, span.start, span.stop), file=sys.stderr, flush=True)
@@ -101,6 +99,13 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
             raise OutOfMemory(keeper.record.step, error) from None
     save_variables(run.path / "model.safetensors", numbered("network", network.weights))
     write_json(run.path / "finished.json", {"step": settings.steps, "validation": validation.with_intervals(network)})
+
+
+def begin(run: Run, network: PairNetwork) -> None:
+    """Centre the untrained network of a run on its first batch: see `centre`."""
+    start = run.settings.spans[0]
+    network.train_on(start.size, None)
+    centre(network, Reader(run.store, start.size).read(make_stream(run, start.batch).batch_at(0).rows))
 
 
 def validate(run: Run, network: PairNetwork, validation: Validation, keeper: Keeper, health: Health) -> dict[str, Any]:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import yaml
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
 from pipeline.reader import Reader
@@ -19,6 +18,7 @@ from pipeline.split import summary
 from preprocess.common.config import Preprocess
 from preprocess.common.errors import RunError
 from preprocess.common.files import digest, exclusive, exists, read_json, write_text
+from preprocess.common.pages import templates
 from preprocess.gate import PAGE
 from preprocess.store import QUARANTINED
 from train import plots
@@ -50,13 +50,7 @@ def write_report(run: Run) -> Path:
         script = (HERE / SCRIPT).read_text(encoding="utf-8")
         inputs = digest([metrics, judged, closer, *((HERE / name).read_text(encoding="utf-8") for name in MADE_FROM)])
         if not (path.exists() and f'<meta name="inputs" content="{inputs}">' in path.read_text(encoding="utf-8")):
-            environment = Environment(
-                loader=FileSystemLoader(HERE),
-                autoescape=True,
-                undefined=StrictUndefined,
-                trim_blocks=True,
-                lstrip_blocks=True,
-            )
+            environment = templates(HERE)
             environment.filters |= {"percent": percent, "readable": readable}
             shown = context(run, metrics, closer) | {"inputs": inputs, "judged": judged}
             shown |= {"script": script, "script_hash": base64.b64encode(sha256(script.encode()).digest()).decode()}

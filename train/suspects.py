@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
 from preprocess.common.errors import SourceError
 from preprocess.common.files import write_text
+from preprocess.common.pages import templates
 from preprocess.sources.files import is_picture
 from train.calibrate import load_calibration
 from train.compare import Bench
@@ -50,8 +50,7 @@ def write_suspects(path: Path, known: Path, suspected: Path, out: Path, bench: B
          "probabilities": [None if other == number else float(p) for other, p in enumerate(probabilities[number])]}
         for number, name in enumerate(names)
     ]  # fmt: skip
-    environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True,
-                              undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)  # fmt: skip
+    environment = templates(Path(__file__).parent)
     page = environment.get_template(TEMPLATE).render(
         run=path.name, known=known.name, suspected=suspected.name, counts=counts, pictures=pictures, prior=bench.prior,
         point=bench.point, colours=COLOURS, blocks=blocks(probabilities, same, counts[0]),
