@@ -139,7 +139,7 @@ def test_every_device_does_its_share_of_a_gradient_that_is_the_gradient_of_one()
 
 def test_any_number_of_devices_learns_the_same_weights(trained: dict[str, Any]) -> None:
     for name in ("2", "4", "2, of a table"):
-        assert 0 < trained[name][0] <= 1e-5, (name, trained[name])
+        assert trained[name][0] <= 1e-5, (name, trained[name])
     assert {name: log for name, (*_, log) in trained.items() if name in ("1", "2", "4")} == {
         "1": [1, 1], "2": [2, 2], "4": [4, 4],
     }  # fmt: skip

@@ -112,6 +112,26 @@ def test_a_driver_that_tensorflow_cannot_use_is_reported_with_the_remedy(
     assert found.remedy
 
 
+def test_the_doctor_tries_every_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices of TensorFlow's, here both the processor, of which the second computes nonsense."""
+    import tensorflow as tf
+
+    smi, right, tried = tmp_path / "nvidia-smi", tf.matmul, []
+    smi.write_text("#!/bin/sh\necho 'NVIDIA H200, 550.1'\necho 'NVIDIA H200, 550.1'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    processors = tf.config.list_logical_devices("CPU") * 2
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: processors)
+    found = doctor.gpu()
+    assert found.what.startswith("2 x NVIDIA H200, 550.1: ")
+    assert "right on each of 2 that training shares" in found.what
+    monkeypatch.setattr(tf, "matmul", lambda *two: tried.append(two) or right(*two) * (len(tried) < 2))
+    found = doctor.gpu()
+    assert "came out wrong on CPU:0" in found.what
+    assert len(tried) == 2
+
+
 def test_a_doctor_who_finds_something_leaves_with_status_2(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("stores: stores\n")
     (tmp_path / "stores" / "gallery").mkdir(parents=True)

@@ -76,7 +76,7 @@ def on_devices(embed: Embed, devices: Sequence[str], home: str, weights: Sequenc
             for device, *known, below in zip(devices, tapes, found, copies, tf.split(upstream, sizes), strict=True):
                 with tf.device(device):
                     tape, embeddings, mine = known
-                    parts.append(tape.gradient(embeddings, mine, output_gradients=below))
+                    parts.append(tape.gradient(embeddings, mine, below, tf.UnconnectedGradients.ZERO))
             return [tf.add_n(each) for each in zip(*parts, strict=True)]
 
         return tf.concat(found, 0), gradient

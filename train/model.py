@@ -192,11 +192,11 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
             embed = partial(in_pieces, embed, self.piece, self.embedder.output_shape[-1])
         if several:
             embed = partial(on_devices, embed, self.devices, "CPU" if self.table is None else self.devices[0])
-        return embed([weight.value for weight in self.embedder.trainable_variables], *pictures)
+        return embed([weight.value for weight in self.embedder.weights], *pictures)
 
     def embed_with(self, weights: Sequence[Any], *pictures: Any) -> Any:
-        """Return embeddings, see `embed`, by `weights` instead of the embedder's trainable variables."""
-        with keras.StatelessScope(zip(self.embedder.trainable_variables, weights, strict=True)):
+        """Return embeddings, see `embed`, by `weights` instead of the embedder's own."""
+        with keras.StatelessScope(zip(self.embedder.weights, weights, strict=True)):
             return self.embed(*pictures)
 
     def embed(self, images: Any, drawn: Any = None) -> Any:
