@@ -236,8 +236,13 @@ def test_the_log_has_the_memory_of_the_most_used_gpu(monkeypatch: pytest.MonkeyP
 
 def test_memory_is_probed_and_halved_for_a_share_of_the_batch(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     probed: list[tuple[int, int]] = []
+
+    def probe(job: dict[str, Any]) -> int:
+        probed.append((job["devices"], job["piece"]))
+        return 10**6
+
     monkeypatch.setattr(module, "rough", lambda run: float("inf"))
-    monkeypatch.setattr(module, "probe", lambda job: probed.append((job["devices"], job["piece"])) or 10**6)
+    monkeypatch.setattr(module, "probe", probe)
     for count in (2, 1):
         decide(run, AUTO | {"devices": count}, {"pipeline": {}}, lambda: None)
     assert probed == [(2, 16), (1, 32)]

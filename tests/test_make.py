@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,7 +117,13 @@ def test_the_doctor_tries_every_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """Two devices of TensorFlow's, here both the processor, of which the second computes nonsense."""
     import tensorflow as tf
 
-    smi, right, tried = tmp_path / "nvidia-smi", tf.matmul, []
+    tried: list[Any] = []
+    smi, right = tmp_path / "nvidia-smi", tf.matmul
+
+    def second_wrong(*two: Any) -> Any:
+        tried.append(two)
+        return right(*two) * (len(tried) < 2)
+
     smi.write_text("#!/bin/sh\necho 'NVIDIA H200, 550.1'\necho 'NVIDIA H200, 550.1'\n")
     smi.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
@@ -126,7 +133,7 @@ def test_the_doctor_tries_every_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found = doctor.gpu()
     assert found.what.startswith("2 x NVIDIA H200, 550.1: ")
     assert "right on each of 2 that training shares" in found.what
-    monkeypatch.setattr(tf, "matmul", lambda *two: tried.append(two) or right(*two) * (len(tried) < 2))
+    monkeypatch.setattr(tf, "matmul", second_wrong)
     found = doctor.gpu()
     assert "came out wrong on CPU:0" in found.what
     assert len(tried) == 2

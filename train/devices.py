@@ -62,23 +62,21 @@ def on_devices(embed: Embed, devices: Sequence[str], home: str, weights: Sequenc
         cut = list(zip(*(tf.split(each, sizes) for each in pictures), strict=True))
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def together(*weights: Any) -> Any:
-        found, copies, tapes = [], [], []
+    def together(*given: Any) -> Any:
+        works = []
         for device, share in zip(devices, cut, strict=True):
             with tf.device(device), tf.GradientTape() as tape:
-                copies.append([tf.stop_gradient(weight) for weight in weights])  # to a tape outside
-                tape.watch(copies[-1])
-                found.append(embed(copies[-1], *share))
-            tapes.append(tape)
+                mine = [tf.stop_gradient(weight) for weight in given]  # tapes outside have the gradient below
+                tape.watch(mine)
+                works.append((device, tape, mine, embed(mine, *share)))
 
         def gradient(upstream: Any) -> Any:
-            parts = []
-            for device, *known, below in zip(devices, tapes, found, copies, tf.split(upstream, sizes), strict=True):
+            below, found = tf.split(tf.convert_to_tensor(upstream), sizes), []
+            for (device, tape, mine, embeddings), part in zip(works, below, strict=True):
                 with tf.device(device):
-                    tape, embeddings, mine = known
-                    parts.append(tape.gradient(embeddings, mine, below, tf.UnconnectedGradients.ZERO))
-            return [tf.add_n(each) for each in zip(*parts, strict=True)]
+                    found.append(tape.gradient(embeddings, mine, part, tf.UnconnectedGradients.ZERO))
+            return [tf.add_n(each) for each in zip(*found, strict=True)]
 
-        return tf.concat(found, 0), gradient
+        return tf.concat([embeddings for *_, embeddings in works], 0), gradient
 
     return together(*weights)
