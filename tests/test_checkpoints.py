@@ -20,6 +20,7 @@ from train.keeper import Keeper
 from train.microbatch import NAME, decide, microbatch
 from train.pulse import Pulse
 from train.run import Run, make_run
+from train.worker import AUTO
 
 IDENTITY = {"recipe": "r", "versions": {"keras": "3.0"}, "code": {"train/fit.py": "f"}}
 
@@ -77,14 +78,13 @@ def test_a_checkpoint_holds_the_states_of_random_generators(tmp_path: Path) -> N
 
 
 def test_a_checkpoint_holds_how_many_pictures_were_embedded_at_once(run: Run, tmp_path: Path) -> None:
-    asked = {"microbatch": "auto", "memory": "auto"}
-    write_json(tmp_path / NAME, {"asked": asked, "piece": 6, "room": 10**9})
+    write_json(tmp_path / NAME, {"asked": AUTO, "piece": 6, "devices": 1, "room": 10**9})
     first = keeper(run, tmp_path)
     first.finished(7, Chunk())
     first.save()
     (tmp_path / NAME).unlink()
     assert microbatch(tmp_path) == 6
-    decide(Run(tmp_path, run.pins), asked, {}, lambda: None)
+    decide(Run(tmp_path, run.pins), AUTO, {}, lambda: None)
     assert read_json(tmp_path / NAME) == first.record.microbatch
 
 

@@ -71,6 +71,7 @@ def test_an_unknown_key_like_no_other_is_refused_too(tmp_path: Path) -> None:
         ('train: {batch: "128"}', "train.batch", "got '128'"),
         ("train: {batch: true}", "train.batch", "got True"),
         ("train: {batch: 127.5}", "train.batch", "got 127.5"),
+        ("train: {devices: 0}", "train.devices should be auto or a number, at least 1", "got 0"),
         ("train: {batch: 7}", "train.batch", "got 7"),
         ("train: {learning_rate: fast}", "train.learning_rate", "got 'fast'"),
         ("train: {learning_rate: .nan}", "train.learning_rate", "got nan"),

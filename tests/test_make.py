@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,6 +111,32 @@ def test_a_driver_that_tensorflow_cannot_use_is_reported_with_the_remedy(
     found = doctor.gpu()
     assert found.what.startswith("NVIDIA H100, 550.1")
     assert found.remedy
+
+
+def test_the_doctor_tries_every_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices of TensorFlow's, here both the processor, of which the second computes nonsense."""
+    import tensorflow as tf
+
+    tried: list[Any] = []
+    smi, right = tmp_path / "nvidia-smi", tf.matmul
+
+    def second_wrong(*two: Any) -> Any:
+        tried.append(two)
+        return right(*two) * (len(tried) < 2)
+
+    smi.write_text("#!/bin/sh\necho 'NVIDIA H200, 550.1'\necho 'NVIDIA H200, 550.1'\n")
+    smi.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    processors = tf.config.list_logical_devices("CPU") * 2
+    monkeypatch.setattr(tf.test, "is_built_with_cuda", lambda: True)
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: processors)
+    found = doctor.gpu()
+    assert found.what.startswith("2 x NVIDIA H200, 550.1: ")
+    assert "right on each of 2 that training shares" in found.what
+    monkeypatch.setattr(tf, "matmul", second_wrong)
+    found = doctor.gpu()
+    assert "came out wrong on CPU:0" in found.what
+    assert len(tried) == 2
 
 
 def test_a_doctor_who_finds_something_leaves_with_status_2(tmp_path: Path) -> None:

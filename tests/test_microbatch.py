@@ -74,7 +74,7 @@ def test_probes_are_remembered_for_every_budget_that_they_answer(run: Run, monke
     monkeypatch.setattr(module, "probe", probed)
 
     def measure(piece: int, room: int, **changes: Any) -> int | None:
-        return Known(run, {"pipeline": changes}, room, lambda: None).measure(piece)
+        return Known(run, {"pipeline": changes, "devices": 1}, room, lambda: None).measure(piece)
 
     assert [measure(8, 200), measure(8, 50), measure(16, 200), measure(16, 150)] == [100, 100, None, None]
     assert asked == [(8, 200), (16, 200)]
@@ -97,12 +97,12 @@ def test_a_run_that_fits_for_certain_is_not_probed(run: Run, monkeypatch: pytest
 
 
 def test_what_was_decided_is_kept_until_something_else_is_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    decide(run, {"microbatch": 12, "memory": "auto"}, {}, lambda: None)
+    decide(run, AUTO | {"microbatch": 12}, {}, lambda: None)
     assert microbatch(run.path) == 12
     assert halve(run.path, 5, "out of memory")
-    decide(run, {"microbatch": 12, "memory": "auto"}, {}, lambda: None)
+    decide(run, AUTO | {"microbatch": 12}, {}, lambda: None)
     assert microbatch(run.path) == 6
-    decide(run, {"microbatch": 7, "memory": "auto"}, {}, lambda: None)
+    decide(run, AUTO | {"microbatch": 7}, {}, lambda: None)
     assert microbatch(run.path) == 7
 
 

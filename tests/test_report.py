@@ -295,6 +295,13 @@ def test_survives_a_perfect_model_and_an_empty_log(run: Run) -> None:
     assert Counter(tag for tag, _ in page.elements)["svg"] == 5
 
 
+def test_says_on_how_many_devices_it_was_trained(run: Run) -> None:
+    assert "devices" not in Page(write_report(run)).text
+    (run.path / "report.html").unlink()
+    run.log(run.logged()[-1] | {"devices": 4})
+    assert ", on 1 or 4 devices" in Page(write_report(run)).text
+
+
 def test_refuses_a_run_that_was_not_evaluated(run: Run) -> None:
     (run.path / "metrics.json").unlink()
     with pytest.raises(RunError, match="make evaluate"):

@@ -4,6 +4,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
@@ -96,21 +97,20 @@ def store(config: Config) -> Finding:
 
 
 def driver() -> str | None:
-    """Return the name and driver version of the first NVIDIA GPU, or None where there is no driver."""
+    """Return the names and driver versions of the NVIDIA GPUs, or None where there is no driver."""
     command = shutil.which("nvidia-smi")
     if command is None:
         return "an NVIDIA driver" if Path("/proc/driver/nvidia/version").exists() else None
     query = [command, "--query-gpu=name,driver_version", "--format=csv,noheader"]
     answer = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    return (
-        answer.stdout.splitlines()[0]
-        if answer.returncode == 0 and answer.stdout
-        else "an NVIDIA driver that does not answer"
-    )
+    if answer.returncode or not answer.stdout:
+        return "an NVIDIA driver that does not answer"
+    return " and ".join(f"{count} x {name}" if count > 1 else name
+                        for name, count in Counter(answer.stdout.splitlines()).items())  # fmt: skip
 
 
 def gpu() -> Finding:
-    """Prove one matrix product on the GPU against the CPU, or say what is missing."""
+    """Prove one matrix product on each GPU against the CPU, or say what is missing."""
     found = driver()
     if found is None:
         return Finding("GPU", "no NVIDIA driver: training runs on the CPU")
@@ -122,15 +122,19 @@ def gpu() -> Finding:
 
     if not tf.test.is_built_with_cuda():
         return Finding("GPU", f"{found}, but this TensorFlow was built without CUDA", "use Linux on x86-64 or WSL2")
-    if not tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_logical_devices("GPU")
+    if not gpus:
         remedy = (
             "make clean setup (it installs NVIDIA's libraries); if that is done, run nvidia-smi and renew the driver"
         )
         return Finding("GPU", f"{found}, but TensorFlow cannot use it", remedy)
     matrix = np.random.default_rng(0).standard_normal((MATRIX, MATRIX)).astype(np.float32)
-    with tf.device("/GPU:0"):
-        product = tf.matmul(matrix, matrix).numpy()
-    # Tensor cores round the inputs of a product to 10 bits of mantissa.
-    if not np.allclose(product, matrix @ matrix, atol=0.05 * np.sqrt(MATRIX)):
-        return Finding("GPU", f"{found}: a matrix product came out wrong", "renew the driver; test the card's memory")
-    return Finding("GPU", f"{found}: a {MATRIX} x {MATRIX} matrix product is right")
+    for device in gpus:
+        with tf.device(device.name):
+            product = tf.matmul(matrix, matrix).numpy()
+        # Tensor cores round the inputs of a product to 10 bits of mantissa.
+        if not np.allclose(product, matrix @ matrix, atol=0.05 * np.sqrt(MATRIX)):
+            wrong = f"{found}: a matrix product came out wrong on {device.name.removeprefix('/device:')}"
+            return Finding("GPU", wrong, "renew the driver; test the card's memory")
+    many = f" on each of {len(gpus)} that training shares" if len(gpus) > 1 else ""
+    return Finding("GPU", f"{found}: a {MATRIX} x {MATRIX} matrix product is right{many}")

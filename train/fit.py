@@ -1,5 +1,6 @@
 """Training: steps in chunks, and after each chunk a validation, a line in the log and a checkpoint."""
 
+import math
 import sys
 from functools import partial
 from typing import Any
@@ -13,18 +14,19 @@ from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
 from pipeline.streams import Stream, outlook, training_stream
 from preprocess.common.config import Pipeline, Span
-from preprocess.common.errors import RunError, StoreError, StoreGone
+from preprocess.common.errors import ConfigError, RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
 from train.costs import costs
+from train.devices import draws, named
 from train.feed import Feed
 from train.health import Collapse, Health
 from train.identity import identity
 from train.incidents import note
 from train.keeper import EachStep, Keeper
 from train.losses import make_loss
-from train.microbatch import halve, microbatch
+from train.microbatch import devices, halve, largest_batch, microbatch
 from train.model import PairNetwork, centre
 from train.optimizer import WatchedAdamW, WatchedScale
 from train.outage import patiently, wait_for_store
@@ -71,7 +73,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     Raises Collapse, StoreGone, Stopped, and what `fit` raises.
     """
     settings = run.settings
-    network = compiled_network(run, microbatch(run.path))
+    network = compiled_network(run, microbatch(run.path), named(devices(run.path)))
     feed = Feed(run, pipeline, lambda: pulse.beat("start"))
     validation = Validation(run, feed.validation(), pipeline.evaluation_pairs, lambda: pulse.beat("validate"))
     health = Health(network, validation)
@@ -114,7 +116,8 @@ def validate(run: Run, network: PairNetwork, validation: Validation, keeper: Kee
     step, chunk, done = keeper.record.step, keeper.record.chunk, keeper.record.remedies
     steps = (step - 1) % run.settings.validate_every + 1
     measured = validation.measure(network)
-    line: dict[str, Any] = {"step": step, "loss": chunk.loss / steps} | costs(chunk, steps) | measured
+    spent = costs(chunk, steps, len(network.devices))
+    line: dict[str, Any] = {"step": step, "loss": chunk.loss / steps} | spent | measured
     line |= {"remedies": done} if done else {}
     health.check_validation(line)
     # The checkpoint hears of it last: after a kill before that, this is done again and the line replaced.
@@ -153,12 +156,20 @@ def make_stream(run: Run, batch: int) -> Stream:
     return training_stream(pipeline, *side_rows(run.split, TRAIN), run.store.rows, batch, run.settings.seed)
 
 
-def compiled_network(run: Run, piece: int | None = None) -> PairNetwork:
-    """Return the untrained network of a run, which embeds `piece` pictures at a time, with its loss and optimizer:
-    AdamW, warm-up, cosine to zero."""
+def compiled_network(run: Run, piece: int | None = None, on: tuple[str, ...] = ("",)) -> PairNetwork:
+    """Return the untrained network of a run, which embeds `piece` pictures at a time on each device of `on`, with its
+    loss and optimizer: AdamW, warm-up, cosine to zero.
+
+    Raises ConfigError where it would draw other random numbers so than all at once.
+    """
     settings = run.settings
     network = build_network(run)
-    network.piece = piece
+    network.piece, network.devices = piece, on
+    if (len(on) > 1 or (piece or math.inf) < largest_batch(run)) and draws(network.embedder):
+        raise ConfigError(
+            f"train.model {settings.model} draws random numbers for all of a batch at once; set train.devices to 1 and "
+            f"train.microbatch to {largest_batch(run)}, or choose another model"
+        )
     warm_up = max(1, round(settings.steps * WARM_UP_SHARE))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, settings.steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up

@@ -3,13 +3,14 @@
 On the processor that is the memory that belongs to this process alone (RssAnon of Linux), not files that it has mapped.
 """
 
+import os
 import re
 import resource
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import psutil
 
@@ -33,22 +34,25 @@ def share_of(asked: float | int | str, there: int, auto: float) -> int:
     return int(share * there) if isinstance(share, float) else min(int(share), there)
 
 
-def budget(asked: float | int | str) -> int:
-    """Return the bytes that train.memory allows: of what the first GPU has free, or, where there is none, of what this
-    process has and may still take on this machine, or in this job or container."""
-    if free := nvidia("memory.free"):
-        return share_of(asked, int(free[0]) * 2**20, ON_ACCELERATOR)
+def budget(asked: float | int | str, devices: int = 1) -> int:
+    """Return the bytes that train.memory allows: of what each of the first `devices` GPUs has free, or, where there is
+    none, of what this process has and may still take on this machine, or in this job or container."""
+    if free := nvidia("memory.free")[:devices]:
+        return share_of(asked, min(map(int, free)) * 2**20, ON_ACCELERATOR)
     return share_of(asked, memory_left() + processor().used, ON_PROCESSOR)
 
 
-def limit_accelerators(most: int) -> None:
-    """Keep TensorFlow from taking more than `most` bytes of each GPU. To be called before it uses one.
+def limit_accelerators(most: int, devices: int) -> None:
+    """Keep TensorFlow from taking more than `most` bytes of each of the first `devices` GPUs, and anything of others.
+    To be called before it uses one.
 
     No one has run this on a GPU yet.
     """
     import tensorflow as tf
 
-    for device in tf.config.list_physical_devices("GPU"):
+    gpus = tf.config.list_physical_devices("GPU")[:devices]
+    tf.config.set_visible_devices(gpus, "GPU")
+    for device in gpus:
         limit = tf.config.LogicalDeviceConfiguration(memory_limit=most // 2**20)
         tf.config.set_logical_device_configuration(device, [limit])
 
@@ -60,13 +64,15 @@ def utilisation() -> float | None:
 
 
 def nvidia(field: str) -> list[str]:
-    """Return what nvidia-smi, which asks NVML, says of each GPU; empty where it is absent or has no answer."""
-    command = shutil.which("nvidia-smi")
-    if command is None:
+    """Return what nvidia-smi, which asks NVML, says of each GPU that this process may use (CUDA_VISIBLE_DEVICES); empty
+    where it is absent or has no answer."""
+    command, visible = shutil.which("nvidia-smi"), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if command is None or visible == "":
         return []
     query = [command, f"--query-gpu={field}", "--format=csv,noheader,nounits"]
+    query += [f"--id={visible}"] if visible else []
     answer = subprocess.run(query, capture_output=True, text=True, check=False)  # noqa: S603 - a fixed command
-    return answer.stdout.split() if answer.returncode == 0 else []
+    return answer.stdout.splitlines() if answer.returncode == 0 else []
 
 
 def processor() -> Use:
@@ -89,10 +95,11 @@ def kernel_kills() -> int:
 
 
 def use() -> Use:
-    """Return what training takes of the first GPU, or of the processor's memory where there is none."""
+    """Return what training takes of the most used GPU, or of the processor's memory where there is none."""
     import tensorflow as tf
 
     if not tf.config.list_physical_devices("GPU"):
         return processor()
-    found: dict[str, Any] = tf.config.experimental.get_memory_info("GPU:0")
-    return Use(found["current"], found["peak"])
+    count = len(tf.config.list_logical_devices("GPU"))
+    found: list[dict[str, int]] = [tf.config.experimental.get_memory_info(f"GPU:{n}") for n in range(count)]
+    return Use(*(max(each[when] for each in found) for when in ("current", "peak")))

@@ -1,4 +1,5 @@
-"""How many pictures a run embeds at once: the most that its memory allows, and half of it after memory ran out.
+"""How many pictures a run embeds at once on each of its devices: the most that memory allows, and half of it after
+memory ran out.
 
 microbatch.json in the run directory keeps the answer, and every checkpoint what that said, so that a run which goes on
 uses the same. What probes have found is kept for other runs in probes.json beside them. Nothing here needs TensorFlow;
@@ -41,14 +42,19 @@ Measure = Callable[[int], int | None]
 
 
 def microbatch(folder: Path) -> int | None:
-    """Return how many pictures the run in `folder` embeds at once; None where the batch needs no pieces."""
+    """Return how many pictures a device embeds at once for the run in `folder`; None where nothing is cut in pieces."""
     piece: int | None = (decided(folder) or {"piece": None})["piece"]
     return piece
 
 
+def devices(folder: Path) -> int:
+    """Return on how many devices the run in `folder` embeds its batches."""
+    return int((decided(folder) or {}).get("devices", 1))
+
+
 def decided(folder: Path) -> dict[str, Any] | None:
     """Return what microbatch.json of the run in `folder` says, or where that is gone its newest checkpoint: what was
-    asked for, the piece, and the bytes that there were; None where nothing was decided yet."""
+    asked for, the piece, the devices, and the bytes of each; None where nothing was decided yet."""
     if (folder / NAME).exists():
         return dict(read_json(folder / NAME))
     for path in sorted(folder.glob("checkpoints/step-*/record.json"), reverse=True):
@@ -59,29 +65,33 @@ def decided(folder: Path) -> dict[str, Any] | None:
 
 
 def decide(run: Run, asked: dict[str, Any], job: dict[str, Any], tick: Callable[[], None]) -> None:
-    """Decide how many pictures `run` embeds at once, unless that was decided for the same settings `asked`, microbatch
-    and memory; `job` is that of its worker, and `tick` is called before every probe.
+    """Decide how many pictures `run` embeds at once, and on how many devices, unless that was decided for the same
+    settings `asked`, microbatch, memory and devices, and as many GPUs; `job` is that of its worker, and `tick` is
+    called before every probe.
 
-    Raises ConfigError where the memory is too small for one picture.
+    Raises ConfigError where the memory is too small for one picture, or a batch for the devices.
     """
-    path, batch = run.path / NAME, largest_batch(run)
-    kept = decided(run.path)
-    if kept is not None and kept["asked"] == asked:
+    path, kept = run.path / NAME, decided(run.path)
+    count = asked["devices"] if asked["devices"] != "auto" else len(nvidia("name")) or 1
+    if kept is not None and kept["asked"] == asked and kept["devices"] == count:
         write_json(path, kept)
         return
-    room = budget(asked["memory"])
+    if count > (least := min(span.batch for span in run.settings.spans)):
+        raise ConfigError(f"a batch of {least} pictures cannot be shared by {count} devices; set train.devices to less")
+    share, room = -(-largest_batch(run) // count), budget(asked["memory"], count)
     piece, why = asked["microbatch"], "as asked for"
     if piece == "auto" and not nvidia("name") and rough(run) <= room:
         piece, why = None, f"{size(int(rough(run)))} or less of {size(room)}"
     elif piece == "auto":
-        known = Known(run, job, room, tick)
+        known = Known(run, job | {"devices": count}, room, tick)
         try:
-            piece = largest(batch, room, known.measure)
+            piece = largest(share, room, known.measure)
             why = f"{size(known.peaks[str(piece)]['peak'])} of {size(room)}, found by probes"
         except ProbeFailed as error:  # what is wrong with it will show in training
             piece, why = None, f"a probe failed: {error}"
-    write_json(path, {"asked": asked, "piece": piece, "room": room})
-    print(f"microbatch: {piece or batch} of {batch} pictures ({why})", file=sys.stderr, flush=True)
+    write_json(path, {"asked": asked, "piece": piece, "devices": count, "room": room})
+    where = f" on each of {count} devices" if count > 1 else ""
+    print(f"microbatch: {piece or share} of {share} pictures{where} ({why})", file=sys.stderr, flush=True)
 
 
 def largest_batch(run: Run) -> int:
@@ -144,7 +154,7 @@ class Known:
         device = nvidia("name") or [f"{platform.machine()}, {os.cpu_count()} processors"]
         versions = {name: version(name) for name in VERSIONS}
         pipeline = run.pins["settings"]["pipeline"] | job["pipeline"]
-        self.key = digest([train, run.pins["fingerprint"], pipeline, device, versions])
+        self.key = digest([train, run.pins["fingerprint"], pipeline, device, job["devices"], versions])
         self.peaks = dict(self.all().get(self.key, {}))
 
     def all(self) -> dict[str, Any]:
@@ -167,7 +177,7 @@ def halve(folder: Path, step: int, cause: str) -> bool:
     """Let the run in `folder` embed half as many pictures at once, since memory ran out at `step`, and note it; return
     False where it was one picture at a time already."""
     kept = decided(folder) or {"asked": None, "piece": None}
-    before = kept["piece"] or largest_batch(open_run(folder))
+    before = kept["piece"] or -(-largest_batch(open_run(folder)) // devices(folder))
     if before == 1:
         return False
     write_json(folder / NAME, kept | {"piece": before // 2})

@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -11,6 +13,7 @@ from keras import layers, ops
 from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
 from train.augment import augment
+from train.devices import on_devices, shares
 from train.losses import make_verifier
 from train.pieces import in_pieces
 from train.table import Table
@@ -142,7 +145,9 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.view = settings.view
         self.table: Table | None = None
         self.piece: int | None = None
-        """How many pictures are embedded at once; None: the whole batch."""
+        """How many pictures a device embeds at once; None: all of its share."""
+        self.devices: tuple[str, ...] = ("",)
+        """On which devices of TensorFlow; an empty name: where it likes."""
         self.waited = 0.0
         """Seconds that training has waited for batches."""
 
@@ -171,19 +176,32 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
     def call(self, inputs: dict[str, Any], training: bool = False) -> Any:
         """Return the verifier's output float32 [m, 1] for pairs of inputs["images"], uint8 [n, stored, stored, 3] or
         int64 [n], their places in the table."""
-        pictures = [inputs["images"]] + ([inputs["augment"]] if training else [])
-        if training and self.piece is not None and self.piece < pictures[0].shape[0]:
-            embeddings = in_pieces(self.embed, pictures, self.piece, self.embedder.output_shape[-1])
-        else:
-            embeddings = self.embed(*pictures)
+        images = inputs["images"] if self.table is None else self.table.take(inputs["images"])
+        embeddings = self.embed_batch(images, inputs["augment"]) if training else self.embed(images)
         left = ops.take(embeddings, inputs["left"], axis=0)
         right = ops.take(embeddings, inputs["right"], axis=0)
         return self.verifier(left, right)
 
+    def embed_batch(self, *pictures: Any) -> Any:
+        """Return the embeddings of a training batch, see `embed`: in pieces and on several devices if need be."""
+        count, several = pictures[0].shape[0], len(self.devices) > 1
+        if not several and (self.piece is None or self.piece >= count):
+            return self.embed(*pictures)
+        embed = self.embed_with
+        if self.piece is not None and self.piece < max(shares(count, len(self.devices))):
+            embed = partial(in_pieces, embed, self.piece, self.embedder.output_shape[-1])
+        if several:
+            embed = partial(on_devices, embed, self.devices, "CPU" if self.table is None else self.devices[0])
+        return embed([weight.value for weight in self.embedder.weights], *pictures)
+
+    def embed_with(self, weights: Sequence[Any], *pictures: Any) -> Any:
+        """Return embeddings, see `embed`, by `weights` instead of the embedder's own."""
+        with keras.StatelessScope(zip(self.embedder.weights, weights, strict=True)):
+            return self.embed(*pictures)
+
     def embed(self, images: Any, drawn: Any = None) -> Any:
-        """Return embeddings float32 [n, embedding] of pictures or places; in training, of their variants that `drawn`
-        [n, 9] asks for."""
-        images = images if self.table is None else self.table.take(images)
+        """Return embeddings float32 [n, embedding] of pictures; in training, of their variants that `drawn` [n, 9] asks
+        for."""
         if drawn is None:
             return self.evaluator(resized(images, self.picture_size), training=False)
         return self.embedder(augment(resized(images, self.training_size), drawn, self.view), training=True)

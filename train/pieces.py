@@ -15,27 +15,30 @@ import keras
 from keras import ops
 
 Embed = Callable[..., Any]
-"""From tensors of n pictures each, which go hand in hand, to embeddings float32 [n, d]."""
+"""From weights, a list of tensors, and tensors of n pictures each, hand in hand, to embeddings float32 [n, d]."""
 
 
-def in_pieces(embed: Embed, pictures: Sequence[Any], piece: int, width: int) -> Any:
-    """Return embed(*pictures) [n, width], computed of at most `piece` pictures at a time, one piece after another."""
-    return (by_tensorflow if keras.backend.backend() == "tensorflow" else by_scan)(embed, pictures, piece, width)
+def in_pieces(embed: Embed, piece: int, width: int, weights: Sequence[Any], *pictures: Any) -> Any:
+    """Return embed(weights, *pictures) [n, width], computed of at most `piece` pictures at a time, one piece after
+    another."""
+    return (by_tensorflow if keras.backend.backend() == "tensorflow" else by_scan)(
+        embed, piece, width, weights, *pictures
+    )
 
 
-def by_scan(embed: Embed, pictures: Sequence[Any], piece: int, width: int) -> Any:
+def by_scan(embed: Embed, piece: int, width: int, weights: Sequence[Any], *pictures: Any) -> Any:
     """See `in_pieces`: where a checkpointed function (jax.checkpoint) may be mapped, that is all."""
     again = keras.remat(embed)
     even = pictures[0].shape[0] // piece * piece
     cut = [ops.reshape(each[:even], (-1, piece, *each.shape[1:])) for each in pictures]
-    found = ops.map(lambda inputs: again(*inputs), cut)
+    found = ops.map(lambda inputs: again(weights, *inputs), cut)
     parts = [ops.reshape(found, (even, width))]
     if even < pictures[0].shape[0]:
-        parts.append(again(*(each[even:] for each in pictures)))
+        parts.append(again(weights, *(each[even:] for each in pictures)))
     return ops.concatenate(parts)
 
 
-def by_tensorflow(embed: Embed, pictures: Sequence[Any], piece: int, width: int) -> Any:
+def by_tensorflow(embed: Embed, piece: int, width: int, weights: Sequence[Any], *pictures: Any) -> Any:
     """See `in_pieces`: tf.recompute_grad cannot be used inside a loop, and outside of one all pieces run at once."""
     import tensorflow as tf
 
@@ -53,23 +56,26 @@ def by_tensorflow(embed: Embed, pictures: Sequence[Any], piece: int, width: int)
 
     @tf.custom_gradient  # type: ignore[untyped-decorator]
     def twice(*given: Any) -> Any:
+        weights = [tf.stop_gradient(weight) for weight in given]  # tapes outside have the gradient below
+
         def forward(found: Any, first: Any, last: Any) -> Any:
-            return found.write(first // piece, embed(*(each[first:last] for each in given)))
+            return found.write(first // piece, embed(weights, *(each[first:last] for each in pictures)))
 
         found = tf.TensorArray(tf.float32, size=-(-count // piece), infer_shape=False, element_shape=(None, width))
 
-        def gradient(upstream: Any, variables: Sequence[Any]) -> Any:
+        def gradient(upstream: Any) -> Any:
             upstream = tf.convert_to_tensor(upstream)  # from tf.IndexedSlices, the gradient of a gather
 
             def backward(sums: Any, first: Any, last: Any) -> Any:
                 with tf.GradientTape() as tape:
-                    embeddings = embed(*(each[first:last] for each in given))
-                found = tape.gradient(embeddings, variables, output_gradients=upstream[first:last])
+                    mine = [tf.identity(weight) for weight in weights]  # of this piece, or the tape would not see them
+                    tape.watch(mine)
+                    embeddings = embed(mine, *(each[first:last] for each in pictures))
+                found = tape.gradient(embeddings, mine, output_gradients=upstream[first:last])
                 return [total if more is None else total + more for total, more in zip(sums, found, strict=True)]
 
-            sums = one_after_another(backward, [tf.zeros_like(variable) for variable in variables])
-            return [None] * len(given), sums
+            return one_after_another(backward, [tf.zeros_like(weight) for weight in weights])
 
         return one_after_another(forward, found).concat(), gradient
 
-    return twice(*pictures)
+    return twice(*weights)

@@ -1,7 +1,7 @@
 """A probe: a process of its own that trains a few real steps and says what memory that took. It changes no run.
 
-python -m train.probe JOB, a JSON object: the worker's, and how many pictures at once (piece) in how many bytes (room),
-and a folder to write to.
+python -m train.probe JOB, a JSON object: the worker's, and how many pictures at once (piece) in how many bytes (room)
+on how many devices, and a folder to write to.
 """
 
 import json
@@ -67,13 +67,14 @@ def train_a_little(job: dict[str, Any]) -> None:
     """Do once all that takes memory while the run of `job` trains: load, train, save and validate."""
     from preprocess.common.config import Pipeline
     from train.checkpoint import Record, arrays_of, save_checkpoint, training_state
+    from train.devices import named
     from train.feed import Feed
     from train.fit import compiled_network, train_span
     from train.run import open_run
     from train.validation import Validation
 
     run, pipeline = open_run(Path(job["run"])), Pipeline.model_validate(job["pipeline"])
-    network, feed = compiled_network(run, job["piece"]), Feed(run, pipeline)
+    network, feed = compiled_network(run, job["piece"], named(job["devices"])), Feed(run, pipeline)
     validation = Validation(run, feed.validation(), pipeline.evaluation_pairs)
     for span in run.settings.spans:
         stop = min(span.stop, span.start + STEPS)
@@ -95,7 +96,7 @@ def main_of_probe(job: str) -> None:
 
     from train.memory import limit_accelerators, use
 
-    limit_accelerators(values["room"])
+    limit_accelerators(values["room"], values["devices"])
     if not tf.config.list_physical_devices("GPU"):
         keep_within(values["room"])
     tf.config.experimental.enable_op_determinism()

@@ -84,6 +84,7 @@ def context(run: Run, metrics: dict[str, Any], closer: dict[str, Any]) -> dict[s
         "closer": {side: closer[SIDES[side]] for side in sides}, "history": HISTORY.get(run.store.path.parent.name),
         "ways": WAYS, "map": embedding_map(run, closer[SIDES[shown_side]]["map"]), "painted": PAINTED,
         "incidents": incidents(run.path),
+        "devices": " or ".join(map(str, sorted({line.get("devices", 1) for line in run.logged()}))),
         "split": summary(run.split), "seal": run.store.seal, "reasons": reasons.reverse().rows(named=True),
         "versions": run.pins["versions"], "settings": settings_text(run, metrics),
     }  # fmt: skip

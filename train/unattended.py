@@ -13,7 +13,7 @@ from train.worker import job_of
 def train_unattended(run: Run, config: Config) -> int:
     """Train `run` under a supervisor, tell the user how it ended, and return the exit status."""
     settings = config.train
-    memory = settings.model_dump(include={"microbatch", "memory"})
+    memory = settings.model_dump(include={"microbatch", "memory", "devices"})
     job = job_of(run.path.absolute(), config.pipeline.model_dump(mode="json"), settings.checkpoint_minutes, memory)
     limits = Limits(total=None if settings.max_hours is None else 3600 * settings.max_hours)
     ending = Supervisor(run.path, trainer(job), limits).supervise()

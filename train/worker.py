@@ -18,12 +18,12 @@ GIVEN_UP = 69
 PR_SET_PDEATHSIG = 1
 
 
-AUTO = {"microbatch": "auto", "memory": "auto"}
+AUTO = {"microbatch": "auto", "memory": "auto", "devices": "auto"}
 
 
 def job_of(run: Path, pipeline: dict[str, Any], minutes: float, memory: dict[str, Any] = AUTO) -> str:
-    """Return the JOB of a worker of this process: train the run in `run`, fed by the settings `pipeline`, in pieces as
-    train.microbatch and train.memory, in `memory`, say."""
+    """Return the JOB of a worker of this process: train the run in `run`, fed by the settings `pipeline`, in pieces and
+    on devices as train.microbatch, train.memory and train.devices, in `memory`, say."""
     return json.dumps(
         {"run": str(run), "pipeline": pipeline, "minutes": minutes, "memory": memory, "supervisor": os.getpid()}
     )
@@ -66,7 +66,8 @@ def worker(job: str) -> None:
     from train.memory import limit_accelerators
     from train.remedies import GivenUp
 
-    limit_accelerators(read_json(path / MICROBATCH)["room"])
+    decided = read_json(path / MICROBATCH)
+    limit_accelerators(decided["room"], decided["devices"])
     tf.config.experimental.enable_op_determinism()
     try:
         fit(open_run(path), Pipeline.model_validate(values["pipeline"]), values["minutes"], pulse)

@@ -45,11 +45,11 @@ def budget(value: Any) -> Any:
     raise ValueError("should be auto, a share such as 0.92, or at least 1MB, such as 8GB")
 
 
-def pieces(value: Any) -> Any:
-    """Return "auto" or a number of pictures, at least 1. Raises ValueError."""
+def number(value: Any) -> Any:
+    """Return "auto" or a number, at least 1. Raises ValueError."""
     if value == "auto" or (type(value) is int and value >= 1):
         return value
-    raise ValueError("should be auto or a number of pictures, at least 1")
+    raise ValueError("should be auto or a number, at least 1")
 
 
 class Source(Section):
@@ -160,8 +160,11 @@ class Train(Section):
     stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
     augment: Literal["paintings", "strong", "digits", "clothes", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
-    microbatch: Annotated[int | Literal["auto"], PlainValidator(pieces)] = Field(
+    microbatch: Annotated[int | Literal["auto"], PlainValidator(number)] = Field(
         "auto", description="pictures embedded at once; the batch means the same, and takes less memory"
+    )
+    devices: Annotated[int | Literal["auto"], PlainValidator(number)] = Field(
+        "auto", description="GPUs of this machine that share each batch; auto: all"
     )
     memory: Annotated[float | int | Literal["auto"], PlainValidator(budget)] = Field(
         "auto", description="most that training may take, by which `microbatch: auto` is found"
@@ -181,7 +184,7 @@ class Train(Section):
     @property
     def content(self) -> dict[str, Any]:
         """The settings that decide what is learned."""
-        return self.model_dump(exclude={"checkpoint_minutes", "max_hours", "notify", "microbatch", "memory"})
+        return self.model_dump(exclude={"checkpoint_minutes", "max_hours", "notify", "microbatch", "memory", "devices"})
 
     @field_validator("stages")
     @classmethod
