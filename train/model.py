@@ -182,7 +182,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
 
     def embed(self, images: Any, drawn: Any = None) -> Any:
         """Return embeddings float32 [n, embedding] of pictures or places; in training, of their variants that `drawn`
-        [n, 9] asks for."""
+        [n, columns] asks for."""
         images = images if self.table is None else self.table.take(images)
         if drawn is None:
             return self.evaluator(resized(images, self.picture_size), training=False)
