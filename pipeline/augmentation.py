@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from pipeline.shapes import SHAPES, shaped
+
 DRAWN = ("mirror", "zoom", "shift_x", "shift_y", "angle", "brightness", "contrast", "saturation", "hue")
 
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -40,37 +42,46 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "angle": (-0.1, 0.1), "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0),
         "hue": (0.0, 0.0),
     },
+    # The shape of a thing, whatever its tone, thickness and bearing: for classes that nobody has seen.
+    "shapes": {
+        "mirror": (0.0, 0.0), "zoom": (0.8, 1.2), "shift_x": (-1.0, 1.0), "shift_y": (-1.0, 1.0),
+        "angle": (-0.2, 0.2), "brightness": (0.0, 0.0), "contrast": (0.4, 1.0), "saturation": (1.0, 1.0),
+        "hue": (0.0, 0.0), **SHAPES,
+    },
     "none": {name: (value, value) for name, value in zip(DRAWN, (0, 1, 0, 0, 0, 0, 1, 1, 0), strict=True)},
 }  # fmt: skip
 """Ranges by kind. Mirror above 0.5 mirrors the picture; zoom is the share of the side that stays in view; shifts are in
 units of what the zoom leaves out; angle and hue in radians; brightness in units of the full range; the rest are
-factors."""
+factors. Those of SHAPES come after the columns of DRAWN, where a kind has them."""
 
 AROUND = 0.1
 """How far a picture may shift either way, in shares of its side, where the zoom leaves less room."""
 
 
 def drawer(kind: str, seed: int) -> Callable[[int, int], NDArray[np.float32]]:
-    """Return a function of (step, n) that draws float32 [n, 9], the columns of DRAWN, within LIMITS[kind]."""
-    low, high = (np.array([LIMITS[kind][name][end] for name in DRAWN], np.float32) for end in (0, 1))
+    """Return a function of (step, n) that draws float32 [n, columns], those of LIMITS[kind], within them."""
+    low, high = np.array(list(LIMITS[kind].values()), np.float32).T
 
     def draw(step: int, n: int) -> NDArray[np.float32]:
         # The third number keeps these draws apart from the stream's, which uses (seed, step).
         rng = np.random.default_rng(np.random.SeedSequence([seed, step, 1]))
-        return (low + (high - low) * rng.random((n, len(DRAWN)), np.float32)).astype(np.float32)
+        drawn: NDArray[np.float32] = low + (high - low) * rng.random((n, len(low)), np.float32)
+        return drawn
 
     return draw
 
 
 def varied(images: Any, drawn: Any, math: Any, warp: Callable[[Any, Any], Any], view: float = 1.0) -> Any:
-    """Return images float32 [n, size, size, 3], 0 to 255, each varied by its row of `drawn` [n, 9]: of a `view` below 1
-    only a square of that share of the side, whose place the shifts say.
+    """Return images float32 [n, size, size, 3], 0 to 255, each varied by its row of `drawn` [n, columns]: of a `view`
+    below 1 only a square of that share of the side, whose place the shifts say.
 
     `warp` moves images by the transforms [n, 8] of `transforms`, interpolating linearly and reflecting at the edges.
     """
     side = round(images.shape[1] * view)
     around = AROUND if side == images.shape[1] else 0.0
     moved = warp(window(images, drawn, side, math), transforms(drawn, side, math, around))
+    if drawn.shape[1] > len(DRAWN):
+        moved = shaped(moved, drawn[:, len(DRAWN) :], math)
     column = {name: math.reshape(drawn[:, index], (-1, 1, 1, 1)) for index, name in enumerate(DRAWN)}
     grey = math.mean(moved, axis=3, keepdims=True)
     moved = grey + turned(moved - grey, column["hue"], math) * column["saturation"]
@@ -121,7 +132,7 @@ def transforms(drawn: Any, size: int, math: Any, around: float = AROUND) -> Any:
 
 
 def varied_by_numpy(images: NDArray[np.float32], drawn: NDArray[np.float32], view: float = 1.0) -> NDArray[np.float32]:
-    """Return `images`, float32 [n, size, size, 3], 0 to 255, varied by `drawn` [n, 9], slowly and without a device."""
+    """Return `images`, float32 [n, size, size, 3], 0 to 255, varied by `drawn`, slowly and without a device."""
     found: NDArray[np.float32] = varied(images, drawn, np, warped, view)
     return found
 

@@ -10,7 +10,7 @@ __all__ = ["DRAWN", "LIMITS", "augment", "drawer"]
 
 
 def augment(images: Any, drawn: Any, view: float = 1.0) -> Any:
-    """Return images float32 [n, size, size, 3], 0 to 255, each varied by its row of `drawn` [n, 9]; see `varied`."""
+    """Return images float32 [n, size, size, 3], 0 to 255, each varied by its row of `drawn`; see `varied`."""
     return varied(images, drawn, ops, warped, view)
 
 

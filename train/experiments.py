@@ -40,8 +40,8 @@ EXPERIMENTS = {
     for each in (
         Experiment("digits", "digits", "mnist", 0.937),
         Experiment("fashion", "fashion", "fashion-mnist", 0.861),
-        Experiment("digits-to-fashion", "digits", "mnist", 0.616, onto="fashion"),
-        Experiment("fashion-to-digits", "fashion", "fashion-mnist", 0.54, onto="digits"),
+        Experiment("digits-to-fashion", "digits-instances", "mnist", 0.616, onto="fashion"),
+        Experiment("fashion-to-digits", "fashion-instances", "fashion-mnist", 0.54, onto="digits"),
         Experiment("paintings", "paintings", "paintings-224", 0.57, "test_unseen", None, "split.seed",
                    ("preprocess.sizes=[64,128,224]",)),
     )

@@ -200,8 +200,8 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
             return self.embed(*pictures)
 
     def embed(self, images: Any, drawn: Any = None) -> Any:
-        """Return embeddings float32 [n, embedding] of pictures; in training, of their variants that `drawn` [n, 9] asks
-        for."""
+        """Return embeddings float32 [n, embedding] of pictures; in training, of their variants that `drawn`
+        [n, columns] asks for."""
         if drawn is None:
             return self.evaluator(resized(images, self.picture_size), training=False)
         return self.embedder(augment(resized(images, self.training_size), drawn, self.view), training=True)

@@ -118,7 +118,7 @@ class Split(Section):
 class Pipeline(Section):
     """How batches are drawn and fed."""
 
-    stream: Literal["groups", "pairs"] = "groups"
+    stream: Literal["groups", "pairs", "instances"] = "groups"
     artists: Literal["uniform", "root", "proportional"] = Field("uniform", description="how likely an artist is drawn")
     paintings_per_artist: int = Field(4, ge=2, description="groups only: pictures of one artist in a batch")
     hard_share: float = Field(0.0, ge=0, le=1, description="pairs: of the different pairs; groups: of the artists")
@@ -158,7 +158,7 @@ class Train(Section):
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"
     stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
-    augment: Literal["paintings", "strong", "digits", "clothes", "none"] = "paintings"
+    augment: Literal["paintings", "strong", "digits", "clothes", "shapes", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
     microbatch: Annotated[int | Literal["auto"], PlainValidator(number)] = Field(
         "auto", description="pictures embedded at once; the batch means the same, and takes less memory"
