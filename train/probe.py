@@ -69,6 +69,7 @@ def train_a_little(job: dict[str, Any]) -> None:
     from train.checkpoint import Record, arrays_of, save_checkpoint, training_state
     from train.feed import Feed
     from train.fit import compiled_network, train_span
+    from train.optimizer import averaged
     from train.run import open_run
     from train.validation import Validation
 
@@ -79,7 +80,8 @@ def train_a_little(job: dict[str, Any]) -> None:
         stop = min(span.stop, span.start + STEPS)
         train_span(run, network, feed, span._replace(stop=stop), [])
     save_checkpoint(Path(job["folder"]), Record(0, 0, 0, {}), arrays_of(training_state(network)))
-    validation.measure(network)
+    with averaged(network):
+        validation.measure(network)
 
 
 @click.command()
