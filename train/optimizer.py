@@ -13,7 +13,7 @@ class WatchedAdamW(keras.optimizers.AdamW):  # type: ignore[misc]
     """AdamW (Loshchilov and Hutter 2019); `gradient_norm` is the Euclidean norm of the last gradient, unclipped.
 
     No weight changes before all gradients are there, so that a step which fails before that has changed nothing.
-    `averages` are those of the weights over about the last share `average`, 0 to 1, of the steps so far, with polynomial
+    `averages` are those of the weights over about the last share `average`, 0 to 1, of the steps so far, of polynomial
     decay (Shamir and Zhang 2013), which suits runs of any length. (Keras' own, use_ema, look back over a number of
     steps, and take the weights' place at the end of every call of fit.)
     """
