@@ -77,10 +77,12 @@ def test_a_validation_at_chance_with_the_loss_of_a_constant_is_a_collapse(
     step: int, loss: float, auc: float, collapsed: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither is enough by itself: a run that knows its training pictures by heart learns too much, not nothing."""
-    health = object.__new__(Health)
-    health.loss = "sigmoid"
+    health: Any = object.__new__(Health)
+    health.loss, health.network = "sigmoid", None
+    found = {"auc_validation_seen": 0.4, "auc_validation_unseen": auc}
+    health.validation = SimpleNamespace(measure=lambda network: found)
     monkeypatch.setattr(Health, "check", lambda self, step: None)
-    line = {"step": step, "loss": loss, "auc_validation_seen": 0.4, "auc_validation_unseen": auc}
+    line = {"step": step, "loss": loss}
     if collapsed:
         with pytest.raises(Collapse, match="validation AUC is at chance, 0\\.510"):
             health.check_validation(line)

@@ -54,22 +54,23 @@ def test_a_run_goes_on_from_its_checkpoint_bit_for_bit(run: Run, config: Config,
     assert same_weights(again.path, run.path)
 
 
-def test_a_gradient_that_is_not_finite_lowers_the_scale_and_changes_no_weight(run: Run) -> None:
+def test_a_gradient_that_is_not_finite_lowers_the_scale_and_changes_neither_weight_nor_average(run: Run) -> None:
     network, batch = compiled_network(run), batch_of("groups")
     scale = network.optimizer.dynamic_scale
     assert any(variable is scale for variable in training_state(network).values())
-    before = [weight.numpy() for weight in network.weights]
+    learned = [*network.weights, *network.optimizer.averages]
+    before = [variable.numpy() for variable in learned]
     scale.assign(np.float32(3e38))
     network.train_on_batch(*batch)
     assert scale.numpy() == np.float32(1.5e38)
     assert int(network.optimizer.iterations.numpy()) == 0
-    assert all(np.array_equal(weight.numpy(), was) for weight, was in zip(network.weights, before, strict=True))
+    assert all(np.array_equal(variable.numpy(), was) for variable, was in zip(learned, before, strict=True))
     scale.assign(2.0**10)
     for _ in range(2):  # the warm-up begins at a rate of zero
         network.train_on_batch(*batch)
     assert int(network.optimizer.iterations.numpy()) == 2
     assert float(network.optimizer.gradient_norm.numpy()) < 100
-    assert all((weight.numpy() != was).any() for weight, was in zip(network.weights, before, strict=True))
+    assert all((variable.numpy() != was).any() for variable, was in zip(learned, before, strict=True))
 
 
 def test_a_format_that_would_say_something_else_is_refused(run: Run, tmp_path: Path) -> None:

@@ -41,13 +41,13 @@ def train() -> None:
 @run_option
 def fit(config: "Config", path: Path | None) -> None:
     """Train the model of the settings, from its last checkpoint: status 0 finished, 75 to be run again, 1 given up."""
-    from train.run import make_run
+    from train.run import ending, make_run
     from train.unattended import train_unattended
 
     run = make_run(config, path)
     if not run.finished and (status := train_unattended(run, config)):
         sys.exit(status)
-    click.echo(f"train: finished: {run.path}")
+    click.echo(f"train: {ending(run)}: {run.path}")
 
 
 @train.command()

@@ -8,7 +8,7 @@ from pipeline.split import summary
 from preprocess.common.errors import RunError
 from preprocess.common.files import read_json, write_text
 from train.calibrate import load_calibration
-from train.run import Run
+from train.run import Run, ending
 
 TEMPLATE = "model-card.md.j2"
 
@@ -26,8 +26,8 @@ def write_card(run: Run) -> Path:
     text = environment.get_template(TEMPLATE).render(
         name=run.path.name, collection=run.store.path.parent.name, seal_digest=run.store.fingerprint[:12],
         rows=run.store.seal["rows"], stored=run.store.seal["stored"], square=run.pins["preprocess"]["square"],
-        train=run.settings, split=summary(run.split), sides=metrics["sides"], confidence=metrics["confidence"],
-        calibration=load_calibration(run.path), versions=run.pins["versions"],
+        train=run.settings, split=summary(run.split), ending=ending(run), sides=metrics["sides"],
+        confidence=metrics["confidence"], calibration=load_calibration(run.path), versions=run.pins["versions"],
     )  # fmt: skip
     path = run.path / "model-card.md"
     write_text(path, text)

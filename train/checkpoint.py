@@ -8,7 +8,8 @@ checkpoints/step-<step>/
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -148,20 +149,22 @@ def checkpoints(folder: Path) -> Iterator[tuple[Path, Record]]:
             continue
 
 
+def best(found: Iterable[tuple[Path, Record]]) -> tuple[Path, Record] | None:
+    """Return of some checkpoints the one of the best AUC, the earliest of several; None where none was validated."""
+    validated = [(path, record) for path, record in found if record.auc is not None]
+    return max(validated, key=lambda each: (each[1].auc or 0.0, -each[1].step), default=None)
+
+
 def prune(folder: Path, step: int) -> None:
     """Remove what is not among the last KEEP checkpoints up to `step`, the newest, and not the best; and what a kill
     left aside. What lies ahead of the newest was damaged, or a remedy went behind it."""
     found = sorted(folder.glob("step-*"))
     paths = [path for path in found if path <= checkpoint_path(folder, step)]
-    aucs = {}
+    records = []
     for path in paths:
-        try:
-            record = record_of(path)[0]
-        except (OSError, ValueError):
-            continue
-        if record.auc is not None:
-            aucs[path] = record.auc, record.step
-    kept = {*paths[-KEEP:], max(aucs, key=lambda path: aucs[path], default=None)}
+        with suppress(OSError, ValueError):
+            records.append((path, record_of(path)[0]))
+    kept = {*paths[-KEEP:], *(best(records) or ())[:1]}
     for path in (*found, *folder.glob(f"{ASIDE}*")):
         if path not in kept:
             shutil.rmtree(path, ignore_errors=True)

@@ -28,7 +28,7 @@ from train.keeper import EachStep, Keeper
 from train.losses import make_loss
 from train.microbatch import devices, halve, largest_batch, microbatch
 from train.model import PairNetwork, centre
-from train.optimizer import WatchedAdamW, WatchedScale
+from train.optimizer import WatchedAdamW, WatchedScale, averaged
 from train.outage import patiently, wait_for_store
 from train.predict import build_network
 from train.pulse import Pulse
@@ -87,7 +87,7 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
     curves = tf.summary.create_file_writer(str(run.path / "tensorboard"))
     with Progress("train", settings.steps, "step", keeper.record.step) as progress:
         try:
-            while keeper.record.step < settings.steps or keeper.record.auc is None:
+            while not keeper.over(settings):
                 train_steps(run, network, feed, keeper, health, progress)
                 line = validate(run, network, validation, keeper, health)
                 progress.note = f"loss {line['loss']:.4f}, validation AUC {validation.headline(line):.4f}"
@@ -99,8 +99,15 @@ def train_to_the_end(run: Run, pipeline: Pipeline, known: dict[str, Any], minute
             if network.optimizer.unharmed(keeper.record.step):  # else some weights are a step ahead of others
                 keeper.save()
             raise OutOfMemory(keeper.record.step, error) from None
-    save_variables(run.path / "model.safetensors", numbered("network", network.weights))
-    write_json(run.path / "finished.json", {"step": settings.steps, "validation": validation.with_intervals(network)})
+    finish(run, network, validation, keeper)
+
+
+def finish(run: Run, network: PairNetwork, validation: Validation, keeper: Keeper) -> None:
+    """Write the final weights: those of the last step, or with train.patience of the best validated one; averaged."""
+    step = keeper.record.step if run.settings.patience is None else keeper.take_best()
+    with averaged(network):
+        save_variables(run.path / "model.safetensors", numbered("network", network.weights))
+        write_json(run.path / "finished.json", {"step": step, "validation": validation.with_intervals(network)})
 
 
 def begin(run: Run, network: PairNetwork) -> None:
@@ -115,7 +122,8 @@ def validate(run: Run, network: PairNetwork, validation: Validation, keeper: Kee
     keeper.pulse.beat("validate")
     step, chunk, done = keeper.record.step, keeper.record.chunk, keeper.record.remedies
     steps = (step - 1) % run.settings.validate_every + 1
-    measured = validation.measure(network)
+    with averaged(network):
+        measured = validation.measure(network)
     spent = costs(chunk, steps, len(network.devices))
     line: dict[str, Any] = {"step": step, "loss": chunk.loss / steps} | spent | measured
     line |= {"remedies": done} if done else {}
@@ -158,7 +166,7 @@ def make_stream(run: Run, batch: int) -> Stream:
 
 def compiled_network(run: Run, piece: int | None = None, on: tuple[str, ...] = ("",)) -> PairNetwork:
     """Return the untrained network of a run, which embeds `piece` pictures at a time on each device of `on`, with its
-    loss and optimizer: AdamW, warm-up, cosine to zero.
+    loss and optimizer: AdamW, warm-up, cosine to zero, averages of the weights.
 
     Raises ConfigError where it would draw other random numbers so than all at once.
     """
@@ -174,7 +182,7 @@ def compiled_network(run: Run, piece: int | None = None, on: tuple[str, ...] = (
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, settings.steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up
     )
-    optimizer = WatchedAdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0)
+    optimizer = WatchedAdamW(schedule, weight_decay=settings.weight_decay, clipnorm=1.0, average=settings.average)
     optimizer.exclude_from_weight_decay(var_names=NOT_DECAYED)
     if settings.precision == "mixed_float16":
         optimizer = WatchedScale(optimizer)

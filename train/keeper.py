@@ -17,6 +17,7 @@ from train.checkpoint import (
     Chunk,
     Record,
     arrays_of,
+    best,
     checkpoints,
     load_variables,
     note_validation,
@@ -98,6 +99,23 @@ class Keeper:
         """Return the step after which validation comes next: the last finished one, where that was not validated."""
         next_step = self.record.step + (self.record.step == 0 or self.record.auc is not None)
         return min(-(-next_step // settings.validate_every) * settings.validate_every, settings.steps)
+
+    def over(self, settings: Train) -> bool:
+        """Return whether training ends with the last finished step: it is the last one, or train.patience is lost."""
+        if self.record.auc is None:
+            return False
+        if self.record.step == settings.steps or settings.patience is None:
+            return self.record.step == settings.steps
+        found = best(checkpoints(self.folder))
+        return found is not None and self.record.step - found[1].step >= settings.patience * settings.validate_every
+
+    def take_best(self) -> int:
+        """Give the network what the checkpoint of the best AUC has, and return its step."""
+        found = best(checkpoints(self.folder))
+        if found is None:  # damaged, like all others
+            return self.record.step
+        load_variables(found[0] / STATE, training_state(self.network))
+        return found[1].step
 
     @property
     def chunk(self) -> Chunk:

@@ -34,7 +34,7 @@ FIXED, PER_PIXEL, PER_PAIR = 1e9, 1000, 32
 """Bytes, about three times what was measured of the compact network 32 wide (2026): TensorFlow itself; per pixel of a
 picture, 350; per number of an embedding and pair, 12."""
 SEEN = ("size", "model", "pretrained", "width", "embedding", "loss", "stages", "augment", "view", "corners", "batch",
-        "precision")  # fmt: skip
+        "precision", "average")  # fmt: skip
 """Settings of `train` on which memory depends."""
 
 Measure = Callable[[int], int | None]

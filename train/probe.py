@@ -70,6 +70,7 @@ def train_a_little(job: dict[str, Any]) -> None:
     from train.devices import named
     from train.feed import Feed
     from train.fit import compiled_network, train_span
+    from train.optimizer import averaged
     from train.run import open_run
     from train.validation import Validation
 
@@ -80,7 +81,8 @@ def train_a_little(job: dict[str, Any]) -> None:
         stop = min(span.stop, span.start + STEPS)
         train_span(run, network, feed, span._replace(stop=stop), [])
     save_checkpoint(Path(job["folder"]), Record(0, 0, 0, {}), arrays_of(training_state(network)))
-    validation.measure(network)
+    with averaged(network):
+        validation.measure(network)
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any
 
 from train.incidents import incidents
 from train.pulse import Beat, last_beat
-from train.run import Run
+from train.run import Run, ending
 
 BARS = "▁▂▃▄▅▆▇█"
 CURVE_WIDTH = 60
@@ -26,7 +26,7 @@ def progress(run: Run) -> dict[str, Any]:
     return {
         "path": str(run.path), "step": step, "steps": steps, "finished": run.finished,
         "state": state(run, found), "last": last,
-        "seconds_left": seconds / last["step"] * (steps - step) if lines else None,
+        "seconds_left": seconds / last["step"] * (0 if run.finished else steps - step) if lines else None,
         "checkpoint": newest_checkpoint(run.path), "incidents": incidents(run.path),
         "curves": {
             name: [line[name] for line in lines if name in line]
@@ -38,7 +38,7 @@ def progress(run: Run) -> dict[str, Any]:
 def state(run: Run, found: tuple[Beat, float] | None) -> str:
     """Return what a run is doing, in a few words."""
     if run.finished:
-        return "finished"
+        return ending(run)
     if found is None:
         return "not begun"
     beat, age = found

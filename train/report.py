@@ -26,7 +26,7 @@ from train.calibrate import load_calibration
 from train.figures import WAYS
 from train.history import HISTORY, PAINTED
 from train.incidents import incidents
-from train.run import Run
+from train.run import Run, ending
 
 HERE = Path(__file__).parent
 TEMPLATE = "report.html.j2"
@@ -83,7 +83,7 @@ def context(run: Run, metrics: dict[str, Any], closer: dict[str, Any]) -> dict[s
         "gallery_side": shown_side, "galleries": galleries(run, parts[shown_side], calibration.threshold),
         "closer": {side: closer[SIDES[side]] for side in sides}, "history": HISTORY.get(run.store.path.parent.name),
         "ways": WAYS, "map": embedding_map(run, closer[SIDES[shown_side]]["map"]), "painted": PAINTED,
-        "incidents": incidents(run.path),
+        "incidents": incidents(run.path), "ending": ending(run),
         "devices": " or ".join(map(str, sorted({line.get("devices", 1) for line in run.logged()}))),
         "split": summary(run.split), "seal": run.store.seal, "reasons": reasons.reverse().rows(named=True),
         "versions": run.pins["versions"], "settings": settings_text(run, metrics),

@@ -90,6 +90,17 @@ class Run:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
 
+def ending(run: Run) -> str:
+    """Return how the training of a finished run ended, in a few words."""
+    step, patience = read_json(run.path / "finished.json")["step"], run.settings.patience
+    last = max((line["step"] for line in run.logged()), default=step)
+    if last < run.settings.steps:
+        return (
+            f"finished early, after {patience} validations no better than that of step {step}, whose weights were taken"
+        )
+    return "finished" if step == last else f"finished, with the weights of step {step}, the best of all validations"
+
+
 def settings_of(config: Config) -> dict[str, Any]:
     """Return the settings that decide what is learned."""
     pipeline = config.pipeline.model_dump(include={"stream", "artists", "paintings_per_artist", "hard_share"})
