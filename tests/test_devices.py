@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from preprocess.common.config import Config, Pipeline, Train
+from preprocess.common.config import Config, Pipeline
 from preprocess.common.errors import ConfigError
 from preprocess.common.files import read_json, write_json
+from preprocess.common.learning import Train
 from tests.conftest import ROOT
 from tests.survival import changed
 from tests.tiny import tiny_collection

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from preprocess.build import build_store
-from preprocess.common.config import Config, Train, load_config
+from preprocess.common.config import Config, load_config
 from preprocess.common.errors import ConfigError
 from preprocess.common.files import read_json
+from preprocess.common.learning import Train
 from preprocess.manifest import make_manifest
 from tests.conftest import SOAK
 from tests.survival import supervised

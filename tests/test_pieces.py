@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from pipeline.feeds import labelled
 from pipeline.streams import Stream, training_stream
-from preprocess.common.config import Pipeline, Train
+from preprocess.common.config import Pipeline
+from preprocess.common.learning import Train
 from train.augment import drawer
 from train.losses import make_loss
 from train.model import PairNetwork

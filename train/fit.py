@@ -13,9 +13,10 @@ from pipeline.dataset import store_errors, training_dataset
 from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
 from pipeline.streams import Stream, outlook, training_stream
-from preprocess.common.config import Pipeline, Span
+from preprocess.common.config import Pipeline
 from preprocess.common.errors import ConfigError, RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
+from preprocess.common.learning import Span
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
 from train.costs import costs

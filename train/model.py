@@ -10,8 +10,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
+from preprocess.common.learning import Train
 from train.augment import augment
 from train.devices import on_devices, shares
 from train.losses import make_verifier
