@@ -138,9 +138,7 @@ class Config(Section):
         if self.split.folds and self.split.fold >= self.split.folds:
             raise ValueError(f"split.fold must be less than split.folds = {self.split.folds}, got {self.split.fold}")
         if self.pipeline.stream == "instances" and self.pipeline.hard_share:
-            raise ValueError(
-                "pipeline.hard_share is of pairs by two artists; set it to 0 with pipeline.stream instances"
-            )
+            raise ValueError("pipeline.hard_share must be 0 with pipeline.stream instances, which knows no artists")
         named = [(f"stages.{n}.batch", stage.batch) for n, stage in enumerate(stages) if stage.batch]
         for name, batch in [("batch", self.train.batch), *named]:
             self.check_batch(name, batch)
