@@ -162,7 +162,7 @@ def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> N
     build_store(config, make_manifest(config))
     for room in ROOMS:
         settings = load_config(tmp_path / "config.yaml", [f"train.memory={room}"]).train
-        memory = settings.model_dump(include={"microbatch", "memory"})
+        memory = settings.model_dump(include={"microbatch", "memory", "devices"})
         run, ending = supervised(config, tmp_path / "runs" / room, Limits(), memory=memory)
         assert ending.status == 0
         assert not (run.path / "incidents.jsonl").exists()
