@@ -56,7 +56,7 @@ def score(folder: Path, truth: bool) -> None:
     from train.quiet import import_tensorflow
 
     import_tensorflow()
-    from preprocess.common.config import Train
+    from preprocess.common.learning import Train
     from train.calibrate import POINTS, Calibration
     from train.competition import Truth
     from train.model import PairNetwork

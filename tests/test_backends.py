@@ -47,7 +47,7 @@ import jax, keras
 import numpy as np
 from jax.flatten_util import ravel_pytree
 from pipeline.augmentation import drawer
-from preprocess.common.config import Train
+from preprocess.common.learning import Train
 from train.losses import make_loss
 from train.model import PairNetwork
 
@@ -79,7 +79,7 @@ FORWARD = """
 import json
 import keras, numpy as np
 from pipeline.augmentation import drawer
-from preprocess.common.config import Train
+from preprocess.common.learning import Train
 from train.losses import make_loss
 from train.model import PairNetwork
 

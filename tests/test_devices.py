@@ -10,18 +10,16 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from preprocess.common.config import Config, Pipeline, Train
+from preprocess.common.config import Config, Pipeline
 from preprocess.common.errors import ConfigError
 from preprocess.common.files import read_json, write_json
+from preprocess.common.learning import Train
 from tests.conftest import ROOT
-from tests.survival import changed
 from tests.tiny import tiny_collection
 from train import microbatch as module
 from train.devices import named, shares
-from train.fit import compiled_network
 from train.memory import budget, nvidia, use
 from train.microbatch import NAME, Known, decide, devices, halve
-from train.predict import build_network
 from train.run import Run, make_run
 from train.worker import AUTO, job_of
 
@@ -183,20 +181,6 @@ def test_another_backend_is_refused_in_one_line() -> None:
 def test_a_batch_of_fewer_pictures_than_devices_is_refused(run: Run) -> None:
     with pytest.raises(ConfigError, match=r"a batch of 32 pictures cannot be shared by 33 devices; set train\.devices"):
         decide(run, AUTO | {"devices": 33}, {}, lambda: None)
-
-
-def test_a_network_that_draws_random_numbers_is_not_cut(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Dropout of a share would not be that of the whole batch."""
-    run = make_run(changed(config, "train.model=EfficientNetB0", "train.size=32"), tmp_path / "run")
-    network = build_network(run)
-    monkeypatch.setattr("train.fit.build_network", lambda run: network)
-    said = r"EfficientNetB0 draws .*; set train\.devices to 1 and train\.microbatch to 32"
-    for piece, on in ((None, ("CPU:0", "CPU:0")), (16, ("",))):
-        with pytest.raises(ConfigError, match=said):
-            compiled_network(run, piece, on)
-    compiled_network(run, 32)
 
 
 def test_shares_are_even() -> None:

@@ -8,7 +8,8 @@ import yaml
 
 from pipeline.__main__ import pipeline
 from preprocess.__main__ import preprocess
-from preprocess.common.config import Config, Section, load_config
+from preprocess.common.config import Config, load_config
+from preprocess.common.section import Section
 from train.__main__ import train
 
 ROOT = Path(__file__).parent.parent

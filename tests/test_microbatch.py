@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from preprocess.build import build_store
-from preprocess.common.config import Config, Train, load_config
+from preprocess.common.config import Config, load_config
 from preprocess.common.errors import ConfigError
 from preprocess.common.files import read_json
+from preprocess.common.learning import Train
 from preprocess.manifest import make_manifest
 from tests.conftest import SOAK
 from tests.survival import supervised
@@ -161,7 +162,7 @@ def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> N
     build_store(config, make_manifest(config))
     for room in ROOMS:
         settings = load_config(tmp_path / "config.yaml", [f"train.memory={room}"]).train
-        memory = settings.model_dump(include={"microbatch", "memory"})
+        memory = settings.model_dump(include={"microbatch", "memory", "devices"})
         run, ending = supervised(config, tmp_path / "runs" / room, Limits(), memory=memory)
         assert ending.status == 0
         assert not (run.path / "incidents.jsonl").exists()

@@ -8,8 +8,8 @@ import pytest
 from keras import ops
 
 from pipeline.augmentation import varied_by_numpy
-from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
+from preprocess.common.learning import Train
 from train.augment import DRAWN, LIMITS, augment, drawer
 from train.losses import Contrastive, DistanceVerifier, SigmoidVerifier, make_loss
 from train.model import PairNetwork, build_embedder, centre, resized

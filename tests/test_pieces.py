@@ -9,10 +9,11 @@ import tensorflow as tf
 
 from pipeline.feeds import labelled
 from pipeline.streams import Stream, training_stream
-from preprocess.common.config import Pipeline, Train
+from preprocess.common.config import Pipeline
+from preprocess.common.learning import Train
 from train.augment import drawer
 from train.losses import make_loss
-from train.model import PairNetwork
+from train.model import PairNetwork, compact
 from train.table import Table
 
 RNG = np.random.default_rng(0)
@@ -99,3 +100,42 @@ def test_a_picture_in_another_piece_gets_its_own_augmentation() -> None:
     shifted = inputs | {"augment": np.roll(inputs["augment"], 1, axis=0)}
     network = network_of("sigmoid", 5)
     assert far(gradient(network, (shifted, same, weight)), gradient(network, (inputs, same, weight))) > 1e-2
+
+
+@pytest.fixture
+def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let networks of these tests drop half of their features in training."""
+    monkeypatch.setattr("train.model.compact", lambda *given: keras.layers.Dropout(0.5)(compact(*given)))
+
+
+@pytest.mark.usefixtures("dropping")
+@pytest.mark.parametrize(("piece", "devices"), [(7, ("",)), (7, ("CPU:0", "CPU:0")), (None, ("CPU:0", "CPU:0"))])
+def test_dropout_is_the_same_in_both_passes(
+    piece: int | None, devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a gradient of all pieces at once has it, which has one pass."""
+    batch = batch_of("groups")
+    network, plain = network_of("sigmoid", piece), network_of("sigmoid", None)
+    network.devices = devices
+    cuts = [0, 7, 14, 21] if len(devices) == 1 else [0, 12] if piece is None else [0, 7, 12, 19]
+
+    def at_once(*pictures: Any) -> Any:
+        parts = [slice(first, last) for first, last in zip(cuts, [*cuts[1:], BATCH], strict=True)]
+        weights, seeds = ([each.value for each in known] for known in (plain.embedder.weights, plain.seeds))
+        places = tf.range(BATCH)
+        found = [plain.embed_with(seeds, weights, places[part], *(each[part] for each in pictures)) for part in parts]
+        return tf.concat(found, 0)
+
+    monkeypatch.setattr(plain, "embed_batch", at_once)
+    expected = gradient(plain, batch)
+    assert far(gradient(network, batch), expected) <= 1e-5
+    assert far(gradient(network_of("sigmoid", 5), batch), expected) > 1e-2, "or nothing was dropped"
+
+
+@pytest.mark.usefixtures("dropping")
+def test_every_piece_and_every_step_draws_dropout_of_its_own() -> None:
+    network = network_of("sigmoid", 8)
+    images, drawn = np.repeat(PICTURES[:1], BATCH, 0), drawer("none", 0)(0, BATCH)
+    first, second = (keras.ops.convert_to_numpy(network.embed_batch(images, drawn)) for _ in range(2))
+    pieces = [*first[::8], *second[::8]]
+    assert all(far(one, other) > 0.1 for n, one in enumerate(pieces) for other in pieces[:n])

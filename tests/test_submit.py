@@ -14,8 +14,8 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from bench.submit import generate
-from preprocess.common.config import Train
 from preprocess.common.errors import SourceError
+from preprocess.common.learning import Train
 from tests.helpers import Answer, command, raiser
 from tests.tiny import paint
 from train.calibrate import Calibration

@@ -38,12 +38,6 @@ def named(count: int) -> tuple[str, ...]:
     return tuple(there[:count])
 
 
-def draws(embedder: keras.Model) -> bool:
-    """Return whether a network draws random numbers while it is trained, as dropout does."""
-    known = {id(variable) for variable in embedder.weights}
-    return any(id(variable) not in known for variable in embedder.variables)
-
-
 def shares(count: int, devices: int) -> list[int]:
     """Return how many of `count` pictures each device embeds: as even as can be, the most first."""
     return [count // devices + (number < count % devices) for number in range(devices)]

@@ -1,6 +1,5 @@
 """Training: steps in chunks, and after each chunk a validation, a line in the log and a checkpoint."""
 
-import math
 import sys
 from functools import partial
 from typing import Any
@@ -13,20 +12,21 @@ from pipeline.dataset import store_errors, training_dataset
 from pipeline.reader import Reader
 from pipeline.split import TRAIN, side_rows
 from pipeline.streams import Stream, outlook, training_stream
-from preprocess.common.config import Pipeline, Span
-from preprocess.common.errors import ConfigError, RunError, StoreError, StoreGone
+from preprocess.common.config import Pipeline
+from preprocess.common.errors import RunError, StoreError, StoreGone
 from preprocess.common.files import exclusive, write_json
+from preprocess.common.learning import Span
 from preprocess.common.progress import Progress
 from train.checkpoint import numbered, save_variables
 from train.costs import costs
-from train.devices import draws, named
+from train.devices import named
 from train.feed import Feed
 from train.health import Collapse, Health
 from train.identity import identity
 from train.incidents import note
 from train.keeper import EachStep, Keeper
 from train.losses import make_loss
-from train.microbatch import devices, halve, largest_batch, microbatch
+from train.microbatch import devices, halve, microbatch
 from train.model import PairNetwork, centre
 from train.optimizer import WatchedAdamW, WatchedScale, averaged
 from train.outage import patiently, wait_for_store
@@ -166,18 +166,10 @@ def make_stream(run: Run, batch: int) -> Stream:
 
 def compiled_network(run: Run, piece: int | None = None, on: tuple[str, ...] = ("",)) -> PairNetwork:
     """Return the untrained network of a run, which embeds `piece` pictures at a time on each device of `on`, with its
-    loss and optimizer: AdamW, warm-up, cosine to zero, averages of the weights.
-
-    Raises ConfigError where it would draw other random numbers so than all at once.
-    """
+    loss and optimizer: AdamW, warm-up, cosine to zero, averages of the weights."""
     settings = run.settings
     network = build_network(run)
     network.piece, network.devices = piece, on
-    if (len(on) > 1 or (piece or math.inf) < largest_batch(run)) and draws(network.embedder):
-        raise ConfigError(
-            f"train.model {settings.model} draws random numbers for all of a batch at once; set train.devices to 1 and "
-            f"train.microbatch to {largest_batch(run)}, or choose another model"
-        )
     warm_up = max(1, round(settings.steps * WARM_UP_SHARE))
     schedule = keras.optimizers.schedules.CosineDecay(
         0.0, max(1, settings.steps - warm_up), warmup_target=settings.learning_rate, warmup_steps=warm_up

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from preprocess.common.config import Train
+from preprocess.common.learning import Train
 from preprocess.common.progress import Progress
 from train.checkpoint import (
     NOTHING,

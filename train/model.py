@@ -10,8 +10,8 @@ from typing import Any
 import keras
 from keras import layers, ops
 
-from preprocess.common.config import Train
 from preprocess.common.errors import ConfigError
+from preprocess.common.learning import Train
 from train.augment import augment
 from train.devices import on_devices, shares
 from train.losses import make_verifier
@@ -141,6 +141,9 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         self.embedder = build_embedder(settings)
         self.evaluator = build_evaluator(self.embedder, settings)
         self.verifier = make_verifier(settings.loss)
+        weights = {id(weight) for weight in self.embedder.weights}
+        self.seeds = [variable for variable in self.embedder.variables if id(variable) not in weights]
+        """From what dropout is drawn: a seed and a count for each layer that has it."""
         self.picture_size = self.training_size = settings.size
         self.view = settings.view
         self.table: Table | None = None
@@ -187,16 +190,22 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         count, several = pictures[0].shape[0], len(self.devices) > 1
         if not several and (self.piece is None or self.piece >= count):
             return self.embed(*pictures)
-        embed = self.embed_with
+        seeds = [seed.value * 1 for seed in self.seeds]
+        embed = partial(self.embed_with, seeds)
         if self.piece is not None and self.piece < max(shares(count, len(self.devices))):
             embed = partial(in_pieces, embed, self.piece, self.embedder.output_shape[-1])
         if several:
             embed = partial(on_devices, embed, self.devices, "CPU" if self.table is None else self.devices[0])
-        return embed([weight.value for weight in self.embedder.weights], *pictures)
+        embeddings = embed([weight.value for weight in self.embedder.weights], ops.arange(count), *pictures)
+        for seed, drawn in zip(self.seeds, seeds, strict=True):
+            seed.assign(further(drawn, count))
+        return embeddings
 
-    def embed_with(self, weights: Sequence[Any], *pictures: Any) -> Any:
-        """Return embeddings, see `embed`, by `weights` instead of the embedder's own."""
-        with keras.StatelessScope(zip(self.embedder.weights, weights, strict=True)):
+    def embed_with(self, seeds: Sequence[Any], weights: Sequence[Any], places: Any, *pictures: Any) -> Any:
+        """Return embeddings, see `embed`, of the pictures at `places` [n] of a batch, by `weights` instead of the
+        embedder's own; dropout is drawn from `seeds` and the first place, the same whenever this is done again."""
+        drawn = [further(seed, places[0]) for seed in seeds]
+        with keras.StatelessScope(zip([*self.embedder.weights, *self.seeds], [*weights, *drawn], strict=True)):
             return self.embed(*pictures)
 
     def embed(self, images: Any, drawn: Any = None) -> Any:
@@ -205,6 +214,11 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         if drawn is None:
             return self.evaluator(resized(images, self.picture_size), training=False)
         return self.embedder(augment(resized(images, self.training_size), drawn, self.view), training=True)
+
+
+def further(seed: Any, count: Any) -> Any:
+    """Return the state [2] of a random generator after `count` draws from `seed`."""
+    return seed + ops.stack([ops.zeros((), seed.dtype), ops.cast(count, seed.dtype)])
 
 
 def centre(network: PairNetwork, pictures: Any) -> None:

@@ -5,7 +5,7 @@ is dropped, and computed again once the gradient with respect to the embeddings 
 embeddings z and dL/dz of the whole batch, then the gradient of sum(dL/dz * z) piece by piece, are those of GradCache
 (Gao et al. 2021, "Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup"). To Keras this is one
 function with a gradient, so all else of a training step stays as it is. It is exact where no picture's embedding
-depends on another picture, and nothing is drawn on the way.
+depends on another picture, and both passes draw the same.
 """
 
 from collections.abc import Callable, Sequence

@@ -31,9 +31,10 @@ from typing import Any
 import polars as pl
 
 from pipeline.split import make_split
-from preprocess.common.config import Config, Train
+from preprocess.common.config import Config
 from preprocess.common.errors import RunError, StoreError
 from preprocess.common.files import digest, read_json, write_json, write_parquet, write_text
+from preprocess.common.learning import Train
 from preprocess.common.places import place
 from preprocess.store import Store, open_store, store_of
 
