@@ -16,7 +16,7 @@ from preprocess.common.files import exclusive, free_bytes, remove_tree, write_pa
 from preprocess.decoder import Decoder
 from preprocess.manifest import hashed, manifest_path
 from preprocess.plan import WHOLE, Part, Plan
-from preprocess.seal import found, seal
+from preprocess.seal import seal
 from preprocess.shard import How, reasons, retryable
 from preprocess.sharding import ALIGNED, CHECKSUM, ENTRY
 from preprocess.store import Store, point_to, sealed_stores
@@ -108,11 +108,11 @@ def made_current(plan: Plan, store: Store) -> Store:
 
 def sealed_plan(plan: Plan) -> Store:
     """Seal a plan whose shards are all done. The manifest learns what was read, before anything relies on it."""
-    records = [record for job in plan.jobs() if (record := job.done())]
-    decoded = found(records)
+    shards = plan.built()
+    decoded = pl.concat(shard.rows for shard in shards)
     known = Plan(plan.config, plan.manifest.with_columns(sha256=decoded["sha256"]), plan.source)
     write_parquet(manifest_path(plan.config), known.manifest)
-    return seal(plan.folder, known.rows(decoded), known.inputs, records)
+    return seal(plan.folder, known.rows(decoded), known.inputs, shards)
 
 
 def build_shards(plan: Plan, part: Part, scheduler: str | None) -> None:

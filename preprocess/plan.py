@@ -12,7 +12,7 @@ from preprocess.common.files import digest, exists, link_or_copy, sha256_file, w
 from preprocess.common.places import Place
 from preprocess.manifest import manifest_digest
 from preprocess.recipe import recipe
-from preprocess.seal import shard_input
+from preprocess.seal import Built, shard_input
 from preprocess.shard import NO_FILE, NO_LONGER, STARTED, Asked, How, Job, retryable
 from preprocess.sources import Source, make_source
 from preprocess.store import FOUND, Store, shard_name
@@ -66,6 +66,10 @@ class Plan:
             if number % part.step == part.first:
                 files = tuple(map(Asked._make, rows.iter_rows()))
                 yield Job(self.source, self.folder, number, settings.rows_per_shard, files, How.of(settings), recipe())
+
+    def built(self) -> list[Built]:
+        """Return what became of every shard that is done."""
+        return [Built.of(record) for job in self.jobs() if (record := job.done())]
 
     def rows(self, decoded: pl.DataFrame) -> pl.DataFrame:
         """Return rows.parquet: what a store keeps of the manifest, beside what decoding found."""

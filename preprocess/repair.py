@@ -13,7 +13,7 @@ from preprocess.common.errors import StoreError
 from preprocess.common.files import exclusive, exists, local_copy, put_file, remove_tree, sha256_file
 from preprocess.plan import Plan
 from preprocess.recipe import recipe
-from preprocess.seal import found, write_metadata
+from preprocess.seal import write_metadata
 from preprocess.shard import STARTED
 from preprocess.store import REMOVED, ROWS, Store, current_store, shard_of
 
@@ -61,9 +61,7 @@ def make_again(plan: Plan, store: Store, names: set[str], scheduler: str | None)
         ):
             run_jobs(iter(missing), client, account.add)
     if None in shards:
-        rows = (
-            plan.rows(found([record for job in plan.jobs() if (record := job.done())])) if ROWS in names else store.rows
-        )
+        rows = plan.rows(pl.concat(shard.rows for shard in plan.built())) if ROWS in names else store.rows
         write_metadata(plan.folder / "store", rows, store.seal["inputs"])
 
 

@@ -22,6 +22,8 @@ from numpy.typing import NDArray
 THREADS, PICTURES, EPOCH, ROUNDS, SECONDS, PAGE = 2, 256, 2_000_000, 15, 0.15, 4096
 """Threads; pictures of a batch, 128 pairs; pictures that a peer is told to go through; rounds, and the seconds that one
 takes at least; bytes that buffers are aligned to."""
+LOOK, QUIET, MOST_LOOKS = 0.5, 5, 20
+"""Seconds of a look at what processors do, the ticks that are as good as nothing, and how often to look."""
 Pixels = NDArray[np.uint8]
 Read = Callable[[NDArray[np.int64], Pixels], object]
 
@@ -55,21 +57,44 @@ def aligned(count: int, size: int) -> Pixels:
     return memory[start : start + count * size * size * 3].reshape(count, size, size, 3)
 
 
-def anonymous() -> int:
-    """Return the bytes of memory of this process and its children that are no file's; what they share counts once."""
+def family() -> set[Path]:
+    """Return where /proc tells of this process and all below it."""
     parents = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             parents[folder] = Path("/proc", (folder / "stat").read_text().rpartition(")")[2].split()[1])
-    family = {Path("/proc", str(os.getpid()))}
-    while more := {folder for folder, parent in parents.items() if parent in family} - family:
-        family |= more
+    found = {Path("/proc", str(os.getpid()))}
+    while more := {folder for folder, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def anonymous() -> int:
+    """Return the bytes of memory of this process and its children that are no file's; what they share counts once."""
     total = 0
-    for folder in family:
+    for folder in family():
         with suppress(OSError):  # it has ended
             lines = map(str.split, (folder / "smaps_rollup").read_text().splitlines())
             total += sum(int(line[1]) * 1024 for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:"))
     return total
+
+
+def processors() -> int:
+    """Return the time of processors that this process and those below it have used, in ticks of 10 ms."""
+    total = 0
+    for folder in family():
+        with suppress(OSError):
+            total += sum(map(int, (folder / "stat").read_text().rpartition(")")[2].split()[11:13]))
+    return total
+
+
+def wait_for_quiet() -> None:
+    """Wait until what is made in advance is there: workers go on for a second or two, and the limit would suffer."""
+    for _ in range(MOST_LOOKS):
+        before = processors()
+        time.sleep(LOOK)
+        if processors() - before <= QUIET:
+            return
 
 
 class Rounds:
@@ -114,9 +139,8 @@ class Rounds:
         counted, nor made while the limit is measured."""
         for _ in range(ahead):
             next(batches)
-        each = 0.1
         for _ in range(rounds):
-            time.sleep(0.2 + ahead * each)  # until all that is made in advance is there
+            wait_for_quiet()
             limit = self.limit()
             for _ in range(ahead):
                 next(batches)
