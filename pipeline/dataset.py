@@ -101,7 +101,11 @@ def shape_of(source: Source, count: int | None) -> tuple[int | None, ...]:
 
 def in_order(numbers: tf.data.Dataset, make: Callable[[tf.Tensor], Any], prefetch: int) -> tf.data.Dataset:
     """Return what `make` makes of each number, several at a time, `prefetch` of them ahead."""
-    return numbers.map(make, num_parallel_calls=PARALLEL_READS, deterministic=True).prefetch(prefetch)
+    options = tf.data.Options()
+    # There is nothing to tune, and whoever lets go of an iterator waits until its tuner wakes: 5 s, then 10, then 20.
+    options.autotune.enabled = False
+    made = numbers.map(make, num_parallel_calls=PARALLEL_READS, deterministic=True).prefetch(prefetch)
+    return made.with_options(options)
 
 
 def accelerator_left() -> int | None:

@@ -121,7 +121,8 @@ class Shards:
         for place in np.flatnonzero(~checked).tolist():
             self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=True)
         again = np.flatnonzero(checked)
-        came = self.read_together(np.array(files, np.int64)[again], offsets[again], out, again)
+        numbers = np.fromiter(files, np.int64, len(files))  # half the time of np.array
+        came = self.read_together(numbers[again], offsets[again], out, again)
         for place in again[~came].tolist():
             self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=False)
 

@@ -113,6 +113,12 @@ def test_batches_keep_their_order_however_long_each_takes(config: Config, store:
         assert [int(inputs["augment"][0, 0]) for inputs, _, _ in batches] == list(range(30))
 
 
+def test_no_tuner_keeps_the_end_of_a_dataset_waiting(config: Config, store: Store) -> None:
+    reader, stream = Reader(store, 16), stream_of("groups", store, config)
+    batches, rows = training_dataset(reader, stream, DRAW, 0, 4, 2), rows_dataset(reader, in_order(np.arange(4), 2))
+    assert [dataset.options().autotune.enabled for dataset in (batches, rows)] == [False, False]
+
+
 @pytest.mark.parametrize("feed", FEEDS)
 def test_a_sequence_resumed_anywhere_is_the_uninterrupted_one(feed: str, config: Config, store: Store) -> None:
     reader, stream, rows = Reader(store, 16), stream_of("groups", store, config), training_rows(store, config)[0]
