@@ -147,8 +147,8 @@ def goals(found: list[Round]) -> list[Goal]:
 
 
 @click.command()
-@click.option("--rounds", type=click.IntRange(1), default=7, show_default=True)
-@click.option("--steps", type=click.IntRange(4), default=100, show_default=True, help="Of the trainer in a round.")
+@click.option("--rounds", type=click.IntRange(1), default=5, show_default=True)
+@click.option("--steps", type=click.IntRange(4), default=250, show_default=True, help="Of the trainer in a round.")
 @click.option("--set", "changes", multiple=True, help="Override a setting: train.batch=32")
 def train(rounds: int, steps: int, changes: tuple[str, ...]) -> None:
     """Measure the trainer beside a bare loop, and print tables in Markdown."""

@@ -56,7 +56,8 @@ class Resident(NamedTuple):
         return self.pictures.take(self.places.of(rows), axis=0, out=out, mode="clip")
 
 
-Source = Reader | Resident | Places
+Readable = Reader | Resident
+Source = Readable | Places
 
 
 def idle() -> None:
@@ -109,7 +110,7 @@ def fetched(fetch: Fetch, stream: Stream, draw: Draw, k: int) -> tuple[NDArray[A
 
 
 def numpy_batches(
-    source: Reader | Resident, stream: Stream, draw: Draw, start: int, stop: int, prefetch: int
+    source: Readable, stream: Stream, draw: Draw, start: int, stop: int, prefetch: int
 ) -> Iterator[Labelled]:
     """Yield batches `start` to `stop` - 1 of `stream` as (inputs, same [m], weight [m]), in order, without TensorFlow.
 

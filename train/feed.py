@@ -4,7 +4,7 @@ import sys
 
 from pipeline.budget import Budget, Choice, Needs, choose, memory_left
 from pipeline.dataset import accelerator_left
-from pipeline.feeds import PARALLEL_READS, Places, Source, Tick, idle, load, table
+from pipeline.feeds import PARALLEL_READS, Places, Readable, Source, Tick, idle, load, table
 from pipeline.reader import Reader
 from pipeline.split import TRAIN, VALIDATION, side_rows
 from preprocess.common.config import Pipeline
@@ -24,7 +24,7 @@ class Feed:
         self.held: tuple[int, Source, Table | None] | None = None
         print(self.choice.why, file=sys.stderr, flush=True)
 
-    def validation(self) -> Source:
+    def validation(self) -> Readable:
         """Return where validation pictures come from: memory where training pictures do, else the store."""
         reader = self.reader(self.run.settings.size)
         rows, _ = side_rows(self.run.split, *VALIDATION)

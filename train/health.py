@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from train.model import PairNetwork
-from train.predict import embed_rows, score
+from train.predict import embed, score
 from train.validation import Validation
 
 CHECK_EVERY = 100
@@ -64,12 +64,14 @@ class Health:
     def __init__(self, network: PairNetwork, validation: Validation) -> None:
         self.network, self.validation, self.loss = network, validation, validation.run.settings.loss
         rows = validation.rows
-        self.rows = rows[np.unique(np.linspace(0, len(rows) - 1, PICTURES).astype(int))]
-        self.left, self.right = np.triu_indices(len(self.rows), k=1)
+        self.pictures = validation.source.read(rows[np.unique(np.linspace(0, len(rows) - 1, PICTURES).astype(int))])
+        self.left, self.right = np.triu_indices(len(self.pictures), k=1)
 
     def check(self, step: int) -> None:
         """Raise Collapse where the network has collapsed."""
-        embeddings = embed_rows(self.network, self.validation.source, self.rows, None)
+        piece = self.network.piece or PICTURES
+        cut = (self.pictures[start : start + piece] for start in range(0, len(self.pictures), piece))
+        embeddings = np.concatenate([embed(self.network, pictures) for pictures in cut])
         outputs = score(self.network, self.loss, embeddings[self.left], embeddings[self.right])
         if sign := ailment(embeddings, outputs, float(self.network.optimizer.gradient_norm.numpy())):
             raise Collapse(step, sign)

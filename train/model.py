@@ -12,6 +12,7 @@ from keras import layers, ops
 
 from preprocess.common.errors import ConfigError
 from preprocess.common.learning import Train
+from train.ahead import Ahead
 from train.augment import augment
 from train.devices import on_devices, shares
 from train.losses import make_verifier
@@ -151,6 +152,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         """How many pictures a device embeds at once; None: all of its share."""
         self.devices: tuple[str, ...] = ("",)
         """On which devices of TensorFlow; an empty name: where it likes."""
+        self.ahead = Ahead()
         self.waited = 0.0
         """Seconds that training has waited for batches."""
 
@@ -170,7 +172,7 @@ class PairNetwork(keras.Model):  # type: ignore[misc]
         def timed(*given: Any) -> Any:
             *state, batches = given  # JAX keeps the weights outside, in a state
             began = time.perf_counter()
-            batch = next(batches)
+            batch = self.ahead.take(batches)
             self.waited += time.perf_counter() - began
             return steps(*state, iter([batch]))
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.feeds import Source
+from pipeline.feeds import Readable
 from pipeline.split import VALIDATION, can_pair, side_rows
 from pipeline.streams import PairList, evaluation_pairs, load_evaluation_pairs, save_evaluation_pairs
 from train.metrics import auc, clusters_of, intervals
@@ -29,7 +29,7 @@ def side_pairs(run: Run, side: str, most: int) -> PairList:
 class Validation:
     """Measures a network during training, on the same pairs each time."""
 
-    def __init__(self, run: Run, source: Source, most_pairs: int, tick: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, run: Run, source: Readable, most_pairs: int, tick: Callable[[], None] = lambda: None) -> None:
         """`tick` is called after every batch of embeddings."""
         self.run, self.source, self.tick = run, source, tick
         self.sides = [side for side in VALIDATION if can_pair(run.split, side)]
