@@ -4,7 +4,8 @@
 
 Both train in one process and take turns, with pictures of a generated gallery that is made in a temporary folder and
 removed. The trainer reads its batches from the store, beats, counts, looks after its health and saves, as it does for
-its users; the bare loop sees one batch again and again.
+its users; the bare loop sees one batch again and again. PyTorch Lightning with pytorch-metric-learning, where it is
+installed, takes its turn as a program of its own, with the same network and batch.
 """
 
 import signal
@@ -23,6 +24,9 @@ import yaml
 from numpy.typing import NDArray
 
 from bench.goals import Goal, goals_table, table
+from bench.meter import ROOT
+from bench.pairs import PYTHON, REMEDY
+from bench.ways.run import run_way
 from pipeline.augmentation import drawer
 from pipeline.dataset import training_dataset
 from preprocess.build import build_store
@@ -51,10 +55,11 @@ class Spent(NamedTuple):
 
 
 class Round(NamedTuple):
-    """What a step of the trainer took, and one of the bare loop, measured one after the other."""
+    """What a step of the trainer took, one of the bare loop, and one of the peer, measured one after the other."""
 
     trainer: Spent
     bare: Spent
+    lightning: Spent | None = None
 
 
 def gallery(folder: Path, steps: int, changes: tuple[str, ...]) -> Config:
@@ -128,10 +133,19 @@ def measure(config: Config, rounds: int) -> list[Round]:
     found = []
     for number in range(rounds):
         if number % 2:
-            found.append(Round(bare=bare(steps), trainer=trainer.chunk()))
+            both = Round(bare=bare(steps), trainer=trainer.chunk())
         else:
-            found.append(Round(trainer=trainer.chunk(), bare=bare(steps)))
+            both = Round(trainer=trainer.chunk(), bare=bare(steps))
+        found.append(both._replace(lightning=lightning(steps)))
     return found
+
+
+def lightning(steps: int) -> Spent | None:
+    """Return what a step of PyTorch Lightning takes; None where it is not installed."""
+    if not any(ROOT.glob(".venv-bench-pairs/lib/python3*/site-packages/pytorch_metric_learning")):
+        return None
+    spent = run_way("lightning", steps, python=PYTHON)
+    return Spent(spent["clock"], spent["processors"])
 
 
 def goals(found: list[Round]) -> list[Goal]:
@@ -158,8 +172,17 @@ def train(rounds: int, steps: int, changes: tuple[str, ...]) -> None:
         found = measure(config, rounds)
     settings = config.train
     click.echo(f"Batches of {settings.batch} pictures of {settings.size} px; {rounds} rounds of {steps} steps.\n")
-    rows = [[f"{1000 * number:.1f}" for number in (*each.trainer, *each.bare[:2])] for each in found]
-    table(["a step of the trainer, ms", "of processors", "waiting", "of the bare loop, ms", "of processors"], rows)
+    rows = [
+        [f"{1000 * number:.1f}" for number in (*each.trainer, *each.bare[:2], *(each.lightning or ())[:2])]
+        for each in found
+    ]
+    head = ["a step of the trainer, ms", "of processors", "waiting", "of the bare loop, ms", "of processors"]
+    peers = [each.lightning.clock / each.trainer.clock for each in found if each.lightning]
+    table([*head, *(("of Lightning, ms", "of processors") if peers else ())], rows)
+    if peers:
+        click.echo(f"The trainer's steps/s, times those of PyTorch Lightning: {median(peers):.3g}\n")
+    else:
+        click.echo(f"PyTorch Lightning is not installed; {REMEDY}\n")
     goals_table(goals(found))
 
 
