@@ -6,6 +6,7 @@ trainer does besides: no augmentation but a mirror image, no look at its health,
 
 import json
 import logging
+import os
 import sys
 import time
 import warnings
@@ -91,6 +92,7 @@ class Clock(lightning.Callback):
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(os.cpu_count() or 1)  # whatever OMP_NUM_THREADS says where dask was imported
     steps = int(sys.argv[1])
     pictures = torch.randint(0, 256, (PICTURES, 3, SIZE, SIZE), dtype=torch.uint8)
     artists = torch.arange(PICTURES) % ARTISTS
