@@ -29,7 +29,7 @@ class Built(NamedTuple):
 
     @classmethod
     def of(cls, record: dict[str, Any]) -> Self:
-        """Return what a record tells, in columns: of a hundred thousand rows the dicts would take 100 MB."""
+        """Return what a record tells, in columns, which take a fraction of the memory of its dicts."""
         return cls(pl.DataFrame(record["rows"], FOUND), record["files"])
 
     @property
