@@ -24,8 +24,7 @@ import yaml
 from numpy.typing import NDArray
 
 from bench.goals import Goal, goals_table, table
-from bench.meter import ROOT
-from bench.pairs import PYTHON, REMEDY
+from bench.pairs import PYTHON, REMEDY, Way, installed
 from bench.ways.run import run_way
 from pipeline.augmentation import drawer
 from pipeline.dataset import training_dataset
@@ -44,6 +43,7 @@ from train.run import make_run
 from train.validation import Validation
 
 GALLERY = {"pictures": 400, "artists": 40}
+LIGHTNING = Way("lightning", "PyTorch Lightning", REMEDY, "pytorch_metric_learning")
 
 
 class Spent(NamedTuple):
@@ -142,9 +142,9 @@ def measure(config: Config, rounds: int) -> list[Round]:
 
 def lightning(steps: int) -> Spent | None:
     """Return what a step of PyTorch Lightning takes; None where it is not installed."""
-    if not any(ROOT.glob(".venv-bench-pairs/lib/python3*/site-packages/pytorch_metric_learning")):
+    if not installed(LIGHTNING):
         return None
-    spent = run_way("lightning", steps, python=PYTHON)
+    spent = run_way(LIGHTNING.module, steps, python=PYTHON)
     return Spent(spent["clock"], spent["processors"])
 
 
@@ -182,7 +182,7 @@ def train(rounds: int, steps: int, changes: tuple[str, ...]) -> None:
     if peers:
         click.echo(f"The trainer's steps/s, times those of PyTorch Lightning: {median(peers):.3g}\n")
     else:
-        click.echo(f"PyTorch Lightning is not installed; {REMEDY}\n")
+        click.echo(f"{LIGHTNING.title} is not installed; {REMEDY}\n")
     goals_table(goals(found))
 
 
