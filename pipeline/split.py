@@ -8,7 +8,7 @@ Shares are taken in the order of a keyed hash, so a picture keeps its side when 
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,6 @@ DISPUTED = "disputed"
 QUARANTINED = "quarantined"
 FEWEST_TO_SHARE = 5
 """An artist with fewer paintings gives them all to training: one held out would make no pair."""
-BLOCK = 2048
 
 
 def make_split(store: Store, config: Config) -> pl.DataFrame:
@@ -74,18 +73,31 @@ def near_duplicates(hashes: NDArray[np.uint64], bits: int, known: NDArray[np.int
 
     Pictures whose hashes [n] differ by at most `bits` are linked, and those at the places `known` [m, 2].
     """
-    left, right = [known[:, 0]], [known[:, 1]]
-    for start in range(0, len(hashes), BLOCK):
-        block = hashes[start : start + BLOCK]
-        distance = np.bitwise_count(block[:, None] ^ hashes[None, start:])
-        first, second = np.nonzero(distance <= bits)
-        later = second > first
-        left.append(first[later] + start)
-        right.append(second[later] + start)
-    pairs = np.concatenate(left), np.concatenate(right)
-    graph = coo_array((np.ones(len(pairs[0]), bool), pairs), shape=(len(hashes), len(hashes)))
+    alone, first, own = np.unique(hashes, return_index=True, return_inverse=True)
+    found = [known, np.stack([first[own], np.arange(len(hashes))], 1)]
+    found += [first[pair] for pair in near(alone, bits)]
+    pairs = np.concatenate(found)
+    graph = coo_array((np.ones(len(pairs), bool), tuple(pairs.T)), shape=(len(hashes), len(hashes)))
     groups: NDArray[np.int32] = connected_components(graph, directed=False)[1]
     return groups
+
+
+def near(hashes: NDArray[np.uint64], bits: int) -> Iterator[NDArray[np.intp]]:
+    """Yield the places [m, 2] of `hashes` [n], which are all different, that differ by at most `bits`; some twice.
+
+    Of bits + 1 parts of such hashes one at least is the same, so only those are compared that share a part.
+    """
+    for part in np.array_split(np.arange(64, dtype=np.uint64), bits + 1):
+        shared = hashes & np.bitwise_or.reduce(np.uint64(1) << part)
+        order = np.argsort(shared)
+        at = np.arange(len(hashes))
+        for apart in range(1, len(hashes)):
+            at = at[at + apart < len(hashes)]
+            at = at[shared[order[at]] == shared[order[at + apart]]]
+            if not len(at):
+                break
+            pair = np.stack([order[at], order[at + apart]], 1)
+            yield pair[np.bitwise_count(hashes[pair[:, 0]] ^ hashes[pair[:, 1]]) <= bits]
 
 
 def mark_duplicates(

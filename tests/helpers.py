@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocess.common.cli import main
-from preprocess.common.files import list_files, sha256_file
+from preprocess.common.files import list_files, put_file, sha256_file
+from preprocess.common.places import Place
 from preprocess.images import Squares, make_squares
 from preprocess.store import Store
 
@@ -93,6 +94,12 @@ def collection(folder: Path, count: int = 18) -> list[str]:
         [(name, ARTISTS[i % 4], titles[i % 4], "Realism", "", "c.1645") for i, name in enumerate(names)],
     )
     return names
+
+
+def upload(folder: Path, target: Place) -> None:
+    """Copy every file below `folder` to `target`."""
+    for name in list_files(folder):
+        put_file(folder / name, target / name)
 
 
 def write_config(folder: Path, **sections: Any) -> Path:

@@ -11,7 +11,6 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -63,11 +62,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def gs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of an emulator of Google's storage."""
-    if not find_spec("gcp_storage_emulator"):
-        pytest.skip("no emulator of Google's storage: pip install gcp-storage-emulator")
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])  # the emulator does not say which one it chose
-    command = [sys.executable, "-um", "gcp_storage_emulator", "start", "-M", "-H", "127.0.0.1", "--port", port]
+    command = [sys.executable, "-um", "tests.gs_emulator", "start", "-M", "-H", "127.0.0.1", "--port", port]
     with serving(tmp_path_factory.mktemp("gs"), command, "(services started)"):
         yield f"http://127.0.0.1:{port}"
 
@@ -111,6 +108,8 @@ def bucket(clean: pytest.MonkeyPatch, s3_server: str, ask: Ask) -> str:
 def gs_bucket(clean: pytest.MonkeyPatch, gs_server: str, ask: Ask) -> str:
     """The URL of a new bucket of Google's storage, likewise."""
     clean.setenv("STORAGE_EMULATOR_HOST", gs_server)
+    clean.setenv("TENSORSTORE_GCS_HTTP_URL", gs_server)  # which does not look at the other
+    clean.setenv("GOOGLE_AUTH_TOKEN_FOR_TESTING", "testing")
     name = f"test-{next(NUMBER)}"
     ask(f"{gs_server}/storage/v1/b?project=test", "POST", f'{{"name": "{name}"}}')
     return f"gs://{name}"

@@ -18,12 +18,12 @@ from preprocess.check import check_store
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import SourceError, StoreError
 from preprocess.common.files import list_files, put_file, read_bytes, write_bytes
-from preprocess.common.places import Place, place
+from preprocess.common.places import place
 from preprocess.manifest import make_manifest
 from preprocess.sources import make_source
 from preprocess.store import Store, current_store, shard_name
 from tests.conftest import ROOT
-from tests.helpers import collection, command, smooth, store_files, write_config
+from tests.helpers import collection, command, smooth, store_files, upload, write_config
 
 pytest_plugins = ["tests.s3"]
 
@@ -35,11 +35,6 @@ def config(bucket: str, tmp_path: Path) -> Config:
     upload(tmp_path / "pictures", place(f"{bucket}/museum/pictures"))
     source = {"path": f"{bucket}/museum/pictures"}
     return load_config(write_config(tmp_path, source=source, stores=f"{bucket}/stores", preprocess={"workers": 1}))
-
-
-def upload(folder: Path, target: Place) -> None:
-    for name in list_files(folder):
-        put_file(folder / name, target / name)
 
 
 def update(config: Config) -> Store:

@@ -177,7 +177,9 @@ def test_every_row_has_one_side_and_unseen_artists_never_train(
 @settings(deadline=None)
 def test_near_duplicates_are_the_connected_groups(count: int, bits: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
-    hashes = rng.integers(0, 2**12, count).astype(np.uint64)
+    flipped = np.uint64(1) << rng.integers(0, 64, (count, 5)).astype(np.uint64)
+    hashes = rng.integers(0, 2**63, 1 + seed % 9).astype(np.uint64)[rng.integers(0, 1 + seed % 9, count)]
+    hashes ^= np.bitwise_or.reduce(flipped, axis=1, where=rng.random((count, 5)) < 0.5)
     known = rng.integers(0, count, (seed % 4, 2))
     groups = near_duplicates(hashes, bits, known)
     linked = np.bitwise_count(hashes[:, None] ^ hashes) <= bits
