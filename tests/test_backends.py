@@ -52,10 +52,10 @@ from train.losses import make_loss
 from train.model import PairNetwork
 
 keras.utils.set_random_seed(0)
-network, loss = PairNetwork(Train.model_validate({"size": 32, "width": 8, "embedding": 16})), make_loss("sigmoid")
+network, loss = PairNetwork(Train.model_validate({"size": 16, "width": 8, "embedding": 16})), make_loss("sigmoid")
 left, right = np.triu_indices(24, k=1)
 inputs = {
-    "images": np.random.default_rng(0).integers(0, 256, (24, 32, 32, 3), dtype=np.uint8),
+    "images": np.random.default_rng(0).integers(0, 256, (24, 16, 16, 3), dtype=np.uint8),
     "augment": drawer("strong", 0)(0, 24), "left": left, "right": right,
 }
 same = (left // 4 == right // 4)[:, None].astype(np.float32)
@@ -71,7 +71,7 @@ def gradient(piece):
     return ravel_pytree(jax.jit(jax.grad(loss_of))([weight.value for weight in network.trainable_variables]))[0]
 
 whole = gradient(None)
-print(*[float(np.linalg.norm(gradient(piece) - whole) / np.linalg.norm(whole)) for piece in (7, 12)])
+print(float(np.linalg.norm(gradient(7) - whole) / np.linalg.norm(whole)))
 """
 
 
@@ -102,9 +102,10 @@ for loss in ("sigmoid", "contrastive"):
 
 def run_on(backend: str, script: str, *arguments: object) -> list[str]:
     """Return the lines that a script prints with Keras on a backend."""
+    quick = {"XLA_FLAGS": "--xla_backend_optimization_level=0"}  # compiles in half the time
     answer = subprocess.run(
         [sys.executable, "-c", script, *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, check=False,
-        env=os.environ | {"KERAS_BACKEND": backend},
+        env=os.environ | {"KERAS_BACKEND": backend} | quick,
     )  # fmt: skip
     assert answer.returncode == 0, answer.stderr[-2000:]
     return answer.stdout.splitlines()
@@ -125,4 +126,4 @@ def test_numpy_batches_train_a_network_on_jax_from_store_and_memory_alike(tmp_pa
 
 def test_pieces_have_the_gradient_of_the_whole_batch_on_jax_too() -> None:
     (line,) = run_on("jax", PIECES)
-    assert all(float(far) <= 1e-5 for far in line.split())
+    assert float(line) <= 1e-5

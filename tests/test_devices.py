@@ -81,7 +81,7 @@ def trained(name, count, *changes, half=None):
     return np.concatenate([found[key].ravel() for key in sorted(found)]), [line["devices"] for line in run.logged()]
 
 found = {
-    "1": trained("1", 1), "2": trained("2", 2), "4": trained("4", 4),
+    "1": trained("1", 1), "2": trained("2", 2),
     "2, of a table": trained("2, of a table", 2, "pipeline.feed=device"),
     "2 then 2": trained("2 then 2", 2, half="2"),
     "2 then 1": trained("2 then 1", 1, half="2"),
@@ -135,12 +135,10 @@ def test_every_device_does_its_share_of_a_gradient_that_is_the_gradient_of_one()
             assert each[0] > 0
 
 
-def test_any_number_of_devices_learns_the_same_weights(trained: dict[str, Any]) -> None:
-    for name in ("2", "4", "2, of a table"):
+def test_two_devices_learn_the_same_weights(trained: dict[str, Any]) -> None:
+    for name in ("2", "2, of a table"):
         assert trained[name][0] <= 1e-5, (name, trained[name])
-    assert {name: log for name, (*_, log) in trained.items() if name in ("1", "2", "4")} == {
-        "1": [1, 1], "2": [2, 2], "4": [4, 4],
-    }  # fmt: skip
+    assert [trained[name][2] for name in ("1", "2")] == [[1, 1], [2, 2]]
 
 
 def test_a_run_goes_on_exactly_on_as_many_devices_and_nearly_on_more_or_less(trained: dict[str, Any]) -> None:

@@ -109,15 +109,15 @@ def dropping(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("dropping")
-@pytest.mark.parametrize(("piece", "devices"), [(7, ("",)), (7, ("CPU:0", "CPU:0")), (None, ("CPU:0", "CPU:0"))])
+@pytest.mark.parametrize(("piece", "devices"), [(7, ("",)), (7, ("CPU:0", "CPU:0"))])
 def test_dropout_is_the_same_in_both_passes(
-    piece: int | None, devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+    piece: int, devices: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a gradient of all pieces at once has it, which has one pass."""
     batch = batch_of("groups")
     network, plain = network_of("sigmoid", piece), network_of("sigmoid", None)
     network.devices = devices
-    cuts = [0, 7, 14, 21] if len(devices) == 1 else [0, 12] if piece is None else [0, 7, 12, 19]
+    cuts = [0, 7, 14, 21] if len(devices) == 1 else [0, 7, 12, 19]
 
     def at_once(*pictures: Any) -> Any:
         parts = [slice(first, last) for first, last in zip(cuts, [*cuts[1:], BATCH], strict=True)]
