@@ -11,7 +11,8 @@ def recipe() -> dict[str, str]:
     import PIL
     from PIL import features
 
-    decoders = ("jpg", "libjpeg_turbo", "zlib", "libtiff", "webp", "jpg_2000", "avif", "littlecms2")
+    # Not zlib, which loses nothing: Pillow gives the version of whichever was loaded first, such as TensorFlow's.
+    decoders = ("jpg", "libjpeg_turbo", "libtiff", "webp", "jpg_2000", "avif", "littlecms2")
     versions = {name: str(features.version(name)) for name in decoders}
     # Not the version of the package, which pillow-simd has under another name.
     return versions | {"pillow": PIL.__version__, "scipy": version("scipy")}

@@ -191,6 +191,16 @@ def test_a_worker_with_other_decoders_is_refused(config: Config, monkeypatch: py
     assert not job.done()
 
 
+def test_the_recipe_is_the_same_whatever_was_imported_before() -> None:
+    """TensorFlow has a zlib of its own, and a worker of a process that has loaded it has not."""
+    say = "from preprocess.recipe import recipe; print(recipe())"
+    told = {
+        subprocess.check_output([sys.executable, "-c", f"import {first}; {say}"], cwd=ROOT, stderr=subprocess.DEVNULL)
+        for first in ("zlib", "tensorflow")
+    }
+    assert len(told) == 1
+
+
 def test_a_worker_that_does_not_see_the_folder_is_refused(config: Config) -> None:
     job = next(Plan.of(config, make_manifest(config)).jobs())
     with pytest.raises(StoreError, match=r"does not see .*; use a folder that all machines share"):
