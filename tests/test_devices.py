@@ -20,6 +20,7 @@ from train import microbatch as module
 from train.devices import named, shares
 from train.memory import budget, nvidia, use
 from train.microbatch import NAME, Known, decide, devices, halve
+from train.quiet import import_tensorflow
 from train.run import Run, make_run
 from train.worker import AUTO, job_of
 
@@ -206,6 +207,16 @@ def test_gpus_are_counted_and_the_fullest_decides(
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     decide(run, AUTO | {"microbatch": 4}, {}, lambda: None)
     assert devices(run.path) == 1, "another machine has other devices"
+
+
+def test_cuda_numbers_gpus_as_nvidia_smi_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own order is by speed, and the memory of another GPU would be asked for."""
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
+    import_tensorflow()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "PCI_BUS_ID"
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    import_tensorflow()
+    assert os.environ["CUDA_DEVICE_ORDER"] == "FASTEST_FIRST", "who asks for it has it"
 
 
 def test_the_log_has_the_memory_of_the_most_used_gpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ def import_tensorflow() -> None:
     Its notes come from C++ before any log level is read, so the file descriptor itself is turned aside. Set
     TF_CPP_MIN_LOG_LEVEL=0 to see everything.
     """
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")  # GPUs are numbered as nvidia-smi numbers them
     if os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "0":
         return
     kept = os.dup(2)
