@@ -45,11 +45,12 @@ def show(config: Config, k: int, out: Path) -> str:
     drawn = drawer(train.augment, train.seed)(k, len(batch.rows))
     fed = varied_by_numpy(stored.astype(np.float32), drawn, train.view)
     artists = store.rows["artist"].gather(batch.rows).to_list()
-    owners = batch.rows.tolist() if config.pipeline.stream == "instances" else artists
+    alone = config.pipeline.stream == "instances"
+    owners, kind = (batch.rows.tolist(), "same-picture") if alone else (artists, "same-artist")
     panels = list(pairs(batch, artists) if config.pipeline.stream == "pairs" else groups(owners, artists))
     said = (
         f"batch {k} of {config.collection}: {len(batch.rows)} pictures of {span.size} pixels, "
-        f"{int(batch.same.sum())} same-artist and {int((1 - batch.same).sum())} different pairs"
+        f"{int(batch.same.sum())} {kind} and {int((1 - batch.same).sum())} different pairs"
     )
     note = f"above: as stored; below: as the network is shown them (augment: {train.augment}, seed: {train.seed})"
     sheet = draw(panels, stored, fed.round().astype(np.uint8), [said, note])
