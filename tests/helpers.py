@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from preprocess.common.cli import main
+from preprocess.common.config import Config, load_config
 from preprocess.common.files import list_files, put_file, sha256_file
-from preprocess.common.places import Place
+from preprocess.common.places import place
 from preprocess.images import Squares, make_squares
 from preprocess.store import Store
 
@@ -96,12 +97,6 @@ def collection(folder: Path, count: int = 18) -> list[str]:
     return names
 
 
-def upload(folder: Path, target: Place) -> None:
-    """Copy every file below `folder` to `target`."""
-    for name in list_files(folder):
-        put_file(folder / name, target / name)
-
-
 def write_config(folder: Path, **sections: Any) -> Path:
     """Write folder/config.yaml for the pictures in folder/pictures, with `sections` added or replaced."""
     values: dict[str, Any] = {
@@ -146,6 +141,16 @@ def command(*arguments: object, program: str = "preprocess") -> Answer:
         except SystemExit as error:
             status = int(error.code or 0)
     return Answer(status, out.getvalue(), err.getvalue())
+
+
+def remote_config(folder: Path, bucket: str) -> Config:
+    """Return the settings in folder/config.yaml of `collection` in the bucket with that URL, its store too."""
+    pictures = folder / "pictures"
+    collection(pictures)
+    for name in list_files(pictures):
+        put_file(pictures / name, place(f"{bucket}/museum/pictures") / name)
+    source = {"path": f"{bucket}/museum/pictures"}
+    return load_config(write_config(folder, source=source, stores=f"{bucket}/stores", preprocess={"workers": 1}))
 
 
 def raiser(error: BaseException) -> Callable[..., Any]:

@@ -6,23 +6,18 @@ import numpy as np
 import pytest
 
 from pipeline.reader import Reader
-from preprocess.common.config import Config, load_config
+from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
 from preprocess.common.files import read_bytes, write_bytes
-from preprocess.common.places import place
 from preprocess.store import Store, current_store, shard_name
-from tests.helpers import collection, command, store_files, upload, write_config
+from tests.helpers import command, remote_config, store_files
 
 pytest_plugins = ["tests.s3"]
 
 
 @pytest.fixture
 def config(gs_bucket: str, tmp_path: Path) -> Config:
-    """Settings of `helpers.collection` in a bucket, its store too."""
-    collection(tmp_path / "pictures")
-    upload(tmp_path / "pictures", place(f"{gs_bucket}/museum/pictures"))
-    source = {"path": f"{gs_bucket}/museum/pictures"}
-    return load_config(write_config(tmp_path, source=source, stores=f"{gs_bucket}/stores", preprocess={"workers": 1}))
+    return remote_config(tmp_path, gs_bucket)
 
 
 def test_a_store_of_google_is_built_read_checked_and_repaired(config: Config, built: Store, tmp_path: Path) -> None:

@@ -15,26 +15,21 @@ import pytest
 from pipeline.reader import Reader
 from preprocess.build import build_store
 from preprocess.check import check_store
-from preprocess.common.config import Config, load_config
+from preprocess.common.config import Config
 from preprocess.common.errors import SourceError, StoreError
 from preprocess.common.files import list_files, put_file, read_bytes, write_bytes
-from preprocess.common.places import place
 from preprocess.manifest import make_manifest
 from preprocess.sources import make_source
 from preprocess.store import Store, current_store, shard_name
 from tests.conftest import ROOT
-from tests.helpers import collection, command, smooth, store_files, upload, write_config
+from tests.helpers import command, remote_config, smooth, store_files
 
 pytest_plugins = ["tests.s3"]
 
 
 @pytest.fixture
 def config(bucket: str, tmp_path: Path) -> Config:
-    """Settings of `helpers.collection` in a bucket, its store too."""
-    collection(tmp_path / "pictures")
-    upload(tmp_path / "pictures", place(f"{bucket}/museum/pictures"))
-    source = {"path": f"{bucket}/museum/pictures"}
-    return load_config(write_config(tmp_path, source=source, stores=f"{bucket}/stores", preprocess={"workers": 1}))
+    return remote_config(tmp_path, bucket)
 
 
 def update(config: Config) -> Store:
