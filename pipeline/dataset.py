@@ -1,7 +1,7 @@
 """tf.data: batches of pictures and the pairs among them. The only module of the pipeline that imports TensorFlow."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,6 +15,9 @@ from pipeline.feeds import PARALLEL_READS, Draw, Fetch, Places, Resident, Source
 from pipeline.streams import Stream
 from preprocess.common.errors import StoreError, StoreGone
 
+PLANNED_AT_ONCE = 16
+"""Batches: where the network fills a processor's caches, Python begins cold, and a call costs milliseconds
+(docs/training-speed.md)."""
 STORE_ERROR = re.compile(r"(StoreError|StoreGone|QuarantinedRow): (.*)")
 
 
@@ -30,24 +33,33 @@ def store_errors() -> Iterator[None]:
 
 
 class Delivery(NamedTuple):
-    """How pictures come from a source: `fetch` is called in Python, once per batch, and gives an array of `type`;
-    `finish` makes of it, in TensorFlow, what is fed."""
+    """How pictures come from a source: `plan` makes of rows int64 [n], in Python, what says which they are, int64 [n];
+    `pictures` makes of that, in TensorFlow, what is fed."""
 
-    fetch: Fetch
-    type: tf.DType
-    finish: Callable[[tf.Tensor], tf.Tensor]
+    plan: Fetch
+    pictures: Callable[[tf.Tensor], tf.Tensor]
 
 
 def delivery(source: Source, most: int) -> Delivery:
     """Return how batches of at most `most` pictures come from `source`."""
     if isinstance(source, Places):
-        return Delivery(source.of, tf.int64, lambda places: places)
+        return Delivery(source.of, lambda places: places)
     if isinstance(source, Resident):
         # tf.constant would copy it twice.
-        pictures = tf.experimental.dlpack.from_dlpack(source.pictures.__dlpack__())
-        return Delivery(source.places.of, tf.int64, lambda places: tf.gather(pictures, places))
-    buffers = Buffers(most, source.size)
-    return Delivery(lambda rows: source.read(rows, buffers.take(len(rows))), tf.uint8, lambda pictures: pictures)
+        table = tf.experimental.dlpack.from_dlpack(source.pictures.__dlpack__())
+        return Delivery(source.places.of, lambda places: tf.gather(table, places))
+    buffers, size = Buffers(most, source.size), source.size
+
+    def read(rows: NDArray[np.int64]) -> NDArray[np.uint8]:
+        return source.read(rows, buffers.take(len(rows)))
+
+    def pictures(rows: tf.Tensor) -> tf.Tensor:
+        # Declared stateless, or deterministic mode would run the calls one after the other.
+        found = tf.numpy_function(read, [rows], tf.uint8, stateful=False)
+        found.set_shape((*rows.shape, size, size, 3))
+        return found
+
+    return Delivery(lambda rows: rows, pictures)
 
 
 def training_dataset(
@@ -56,56 +68,48 @@ def training_dataset(
     """Return batches `start` to `stop` - 1 of `stream` as (inputs, same [m], weight [m]), in order.
 
     inputs: images uint8 [n, size, size, 3], or int64 [n], their places, where `source` is Places; augment float32
-    [n, ...] drawn by `draw`(k, n); left and right int32 [m]. One call into Python per batch.
+    [n, ...] drawn by `draw`(k, n); left and right int32 [m]. One call into Python plans several batches; where `source`
+    is a Reader, another reads the pictures of each.
     """
-    example = stream.batch_at(start)
-    drawn = draw(start, len(example.rows))
-    feed = delivery(source, len(example.rows))
-    types = (feed.type, tf.float32, tf.int32, tf.int32, tf.float32, tf.float32)
+    plan, pictures = delivery(source, len(stream.batch_at(start).rows))
+    example = fetched(plan, stream, draw, start)
+    types = tuple(array.dtype for array in example)
 
-    def load(k: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
-        return fetched(feed.fetch, stream, draw, int(k))
+    def planned(first: NDArray[np.int64]) -> tuple[NDArray[Any], ...]:
+        numbers = range(int(first), min(int(first) + PLANNED_AT_ONCE, stop))
+        return tuple(map(np.stack, zip(*(fetched(plan, stream, draw, k) for k in numbers), strict=True)))
 
-    def assemble(k: tf.Tensor) -> Any:
-        # Declared stateless, or deterministic mode would run the calls one after the other.
-        given, augment, left, right, same, weight = tf.numpy_function(load, [k], types, stateful=False)
-        given.set_shape(shape_of(source, len(example.rows)))
-        augment.set_shape(drawn.shape)
-        for tensor in (left, right, same, weight):
-            tensor.set_shape(example.same.shape)
-        return {"images": feed.finish(given), "augment": augment, "left": left, "right": right}, same, weight
+    def plans(first: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        tensors = tf.numpy_function(planned, [first], types, stateful=False)
+        for tensor, array in zip(tensors, example, strict=True):
+            tensor.set_shape((None, *array.shape))
+        return tuple(tensors)
 
-    return in_order(tf.data.Dataset.range(start, stop), assemble, prefetch)
+    def assemble(which: Any, augment: Any, left: Any, right: Any, same: Any, weight: Any) -> Any:
+        return {"images": pictures(which), "augment": augment, "left": left, "right": right}, same, weight
 
-
-def rows_dataset(source: Source, batches: Sequence[NDArray[np.int64]]) -> tf.data.Dataset:
-    """Return the pictures of each batch of rows, uint8 [n, size, size, 3], in order; where `source` is Places, those,
-    int64 [n]."""
-    feed = delivery(source, max(map(len, batches), default=1))
-
-    def load(k: NDArray[np.int64]) -> NDArray[Any]:
-        return feed.fetch(batches[int(k)])
-
-    def assemble(k: tf.Tensor) -> tf.Tensor:
-        given = tf.numpy_function(load, [k], feed.type, stateful=False)
-        given.set_shape(shape_of(source, None))
-        return feed.finish(given)
-
-    return in_order(tf.data.Dataset.range(len(batches)), assemble, 2)
+    numbers = tf.data.Dataset.range(start, stop, PLANNED_AT_ONCE)
+    return in_order(in_parallel(numbers, plans).unbatch(), assemble, prefetch)
 
 
-def shape_of(source: Source, count: int | None) -> tuple[int | None, ...]:
-    """Return the shape of what comes out of Python for `count` pictures: their places, or the pictures themselves."""
-    return (count,) if isinstance(source, Places | Resident) else (count, source.size, source.size, 3)
+def rows_dataset(source: Source, rows: NDArray[np.int64], size: int) -> tf.data.Dataset:
+    """Return the pictures of `rows` [n], uint8 [size, ...] a batch, in order; the last batch may be smaller. Where
+    `source` is Places, those, int64 [size]."""
+    plan, pictures = delivery(source, size)
+    return in_order(tf.data.Dataset.from_tensor_slices(plan(rows)).batch(size), pictures, 2)
 
 
-def in_order(numbers: tf.data.Dataset, make: Callable[[tf.Tensor], Any], prefetch: int) -> tf.data.Dataset:
-    """Return what `make` makes of each number, several at a time, `prefetch` of them ahead."""
+def in_parallel(numbers: tf.data.Dataset, make: Callable[..., Any]) -> tf.data.Dataset:
+    """Return what `make` makes of each element, several at a time, in order."""
+    return numbers.map(make, num_parallel_calls=PARALLEL_READS, deterministic=True)
+
+
+def in_order(numbers: tf.data.Dataset, make: Callable[..., Any], prefetch: int) -> tf.data.Dataset:
+    """Return what `make` makes of each element, several at a time, `prefetch` of them ahead."""
     options = tf.data.Options()
     # There is nothing to tune, and whoever lets go of an iterator waits until its tuner wakes: 5 s, then 10, then 20.
     options.autotune.enabled = False
-    made = numbers.map(make, num_parallel_calls=PARALLEL_READS, deterministic=True).prefetch(prefetch)
-    return made.with_options(options)
+    return in_parallel(numbers, make).prefetch(prefetch).with_options(options)
 
 
 def accelerator_left() -> int | None:

@@ -16,7 +16,7 @@ from pipeline.dataset import rows_dataset, store_errors, training_dataset
 from pipeline.feeds import Places, Share, Source, load, numpy_batches, table
 from pipeline.reader import Reader
 from pipeline.split import TRAIN, make_split, side_rows
-from pipeline.streams import Batch, Groups, Pairs, Stream, in_order, rows_by_label
+from pipeline.streams import Batch, Groups, Pairs, Stream, rows_by_label
 from preprocess.build import build_store
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError
@@ -115,7 +115,7 @@ def test_batches_keep_their_order_however_long_each_takes(config: Config, store:
 
 def test_no_tuner_keeps_the_end_of_a_dataset_waiting(config: Config, store: Store) -> None:
     reader, stream = Reader(store, 16), stream_of("groups", store, config)
-    batches, rows = training_dataset(reader, stream, DRAW, 0, 4, 2), rows_dataset(reader, in_order(np.arange(4), 2))
+    batches, rows = training_dataset(reader, stream, DRAW, 0, 4, 2), rows_dataset(reader, np.arange(4), 2)
     assert [dataset.options().autotune.enabled for dataset in (batches, rows)] == [False, False]
 
 
@@ -209,7 +209,7 @@ def test_a_row_that_was_not_loaded_is_an_error(store: Store) -> None:
 def test_rows_in_order_come_from_memory_as_from_the_store(store: Store) -> None:
     reader, rows = Reader(store, 16), np.arange(13, 90)
     for source in (reader, load(reader, rows)):
-        found = [images.numpy() for images in rows_dataset(source, in_order(rows, 32))]
+        found = [images.numpy() for images in rows_dataset(source, rows, 32)]
         assert [len(images) for images in found] == [32, 32, 13]
         assert np.array_equal(np.concatenate(found), reader.read(rows))
 
@@ -258,7 +258,7 @@ def test_memory_stays_flat_over_thousands_of_batches(feed: str, config: Config, 
 def test_an_error_of_the_store_stops_every_feed_with_its_one_line(config: Config, store: Store) -> None:
     stream = stream_of("groups", store, config)
     with pytest.raises(StoreError, match=r"has rows 0 to 140, got 500"), store_errors():
-        list(rows_dataset(Reader(store, 16), [np.array([500])]))
+        list(rows_dataset(Reader(store, 16), np.array([500]), 1))
     with pytest.raises(StoreError, match=r"is quarantined: not a picture"):
         load(Reader(store, 16), np.arange(len(store.rows)))
     assert stream.batch_at(0).rows.max() < 141

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline import reader as reader_module
-from pipeline.dataset import rows_dataset, store_errors, training_dataset
+from pipeline.dataset import PLANNED_AT_ONCE, rows_dataset, store_errors, training_dataset
 from pipeline.reader import Reader, RemotePictures
 from pipeline.shards import Shards
-from pipeline.streams import Groups, Pairs, Stream, in_order, rows_by_label
+from pipeline.streams import Groups, Pairs, Stream, rows_by_label
 from preprocess.common.errors import QuarantinedRow, StoreError
 from preprocess.store import SEAL, Store, current_store, open_store, point_to, shard_name
 from tests.helpers import Pixels
@@ -254,21 +254,28 @@ def test_tf_data_gives_the_streams_batches_in_order(store: Store, kind: int, pre
         assert np.array_equal(weight, expected.weight)
 
 
-def test_there_is_one_call_into_python_per_batch(store: Store) -> None:
+def test_every_batch_is_drawn_once_and_read_in_one_call(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     reader, stream = Reader(store, 16), streams(store)[0]
-    calls = []
+    drawn, reads, read = [], [], reader.read
 
     def draw(k: int, n: int) -> np.ndarray:
-        calls.append(k)
+        drawn.append(k)
         return np.zeros((n, 8), np.float32)
 
-    assert len(list(training_dataset(reader, stream, draw, 0, 10, 2))) == 10
-    assert sorted(calls) == [0, *range(10)], "batch 0 is drawn once more for its shape"
+    def counted(*arguments: np.ndarray) -> np.ndarray:
+        reads.append(len(arguments[0]))
+        return read(*arguments)
+
+    monkeypatch.setattr(reader, "read", counted)
+    count = 2 * PLANNED_AT_ONCE + 3
+    assert len(list(training_dataset(reader, stream, draw, 0, count, 2))) == count
+    assert sorted(drawn) == [0, *range(count)], "batch 0 is drawn once more for its shape"
+    assert reads == [24] * count
 
 
 def test_rows_in_order_cover_the_side_once(store: Store) -> None:
     rows, reader = stored_rows(store), Reader(store, 16)
-    found = np.concatenate([images.numpy() for images in rows_dataset(reader, in_order(rows, 32))])
+    found = np.concatenate([images.numpy() for images in rows_dataset(reader, rows, 32)])
     assert np.array_equal(found, reader.read(rows))
 
 
@@ -276,4 +283,4 @@ def test_an_error_of_the_reader_reaches_the_trainer_as_itself(damaged: Store) ->
     rows = stored_rows(damaged)
     shutil.rmtree(damaged.path / "images_16" / "c")
     with pytest.raises(StoreError, match=r"^row 0 of [^\n]* is damaged: [^\n]*run 'make check-store'$"), store_errors():
-        list(rows_dataset(Reader(damaged, 16), in_order(rows, 32)))
+        list(rows_dataset(Reader(damaged, 16), rows, 32))

@@ -12,7 +12,7 @@ from train.validation import Validation
 
 CHECK_EVERY = 100
 """Steps; and at every validation."""
-PICTURES = 64
+PICTURES = 32
 LEAST_SPREAD = 1e-3
 """Of unit vectors: 1 - |mean|^2, which is 0 where they are all one point, and 1 where they average zero."""
 LEAST_RANK = 1.05

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.dataset import rows_dataset, store_errors
 from pipeline.feeds import Source
-from pipeline.streams import PairList, in_order
+from pipeline.streams import PairList
 from preprocess.common.errors import SourceError, UnreadablePicture
 from preprocess.common.progress import Progress
 from preprocess.images import make_squares, open_picture
@@ -51,11 +51,11 @@ def embed_rows(
 ) -> NDArray[np.float32]:
     """Return the embeddings float32 [n, d] of `rows` [n]; `what` names the work where its progress is to be shown, and
     `tick` is called after every batch."""
-    batches = in_order(rows, min(EMBED_BATCH, network.piece or EMBED_BATCH))
+    size = min(EMBED_BATCH, network.piece or EMBED_BATCH)
     shown = nullcontext() if what is None else Progress(what, len(rows), "picture")
     found = []
     with shown as progress, store_errors():
-        for images in rows_dataset(source, batches):
+        for images in rows_dataset(source, rows, size):
             found.append(embed(network, images.numpy()))
             if tick is not None:
                 tick()
