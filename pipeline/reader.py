@@ -9,7 +9,8 @@ import numpy as np
 import tensorstore as ts
 from numpy.typing import NDArray
 
-from pipeline.shards import Shards, Unreadable, is_plain
+from pipeline.openshards import Unreadable
+from pipeline.shards import Shards, is_plain
 from preprocess.common.errors import QuarantinedRow, StoreError, StoreGone
 from preprocess.common.files import exists, read_bytes
 from preprocess.common.places import kvstore

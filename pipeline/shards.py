@@ -3,60 +3,23 @@
 By pread and not from a mapping: a lost disk is then an error, where touching a mapping ends the process.
 """
 
-import errno
 import os
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
 from pathlib import Path
-from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
-from typing import Any, Self
+from typing import Any
 
 import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.aio import Queue
+from pipeline.openshards import OpenShards, Unreadable, files_allowed
 from preprocess.sharding import CHECKSUM, read_index
 from preprocess.store import Store, shard_name
 
-MOST_AT_ONCE, MOST_OPEN = 256, 4096
-"""Rows of one call to the system, and files that stay open."""
-
-
-class Unreadable(Exception):  # noqa: N818 - a fact about a row, turned into a StoreError by the reader
-    """A row that cannot be read, why, and whether it is the row that is `damaged`, or the machine that failed."""
-
-    def __init__(self, row: int, why: str, damaged: bool) -> None:
-        super().__init__(row, why)
-        self.row, self.why, self.damaged = row, why, damaged
-
-    @classmethod
-    def because(cls, row: int, error: OSError | ValueError) -> Self:
-        """Return that `row` cannot be read because of `error`; a ValueError is about what its file holds."""
-        if isinstance(error, FileNotFoundError):
-            return cls(row, f"{error.filename} is missing", damaged=True)
-        if isinstance(error, OSError):
-            return cls(row, os.strerror(error.errno or errno.EIO), damaged=False)
-        return cls(row, str(error), damaged=True)
-
-
-class OpenFile(int):
-    """The descriptor of a file, open as long as anybody holds this: none is closed while another thread reads."""
-
-    def __new__(cls, path: Path) -> Self:
-        return super().__new__(cls, os.open(path, os.O_RDONLY))
-
-    def __del__(self, close: Callable[[int], None] = os.close) -> None:  # at the end of the program `os` goes first
-        close(self)
-
-
-def files_allowed() -> int:
-    """Return how many files may stay open: half of those that this process may still open."""
-    most = getrlimit(RLIMIT_NOFILE)[0]
-    free = most - len(list(Path("/dev/fd").iterdir()))
-    return MOST_OPEN if most == RLIM_INFINITY else max(1, min(MOST_OPEN, free // 2))
+MOST_AT_ONCE = 256
+"""Rows of one call to the system."""
 
 
 def is_plain(store: Store, size: int, metadata: dict[str, Any]) -> bool:
@@ -85,22 +48,27 @@ class Shards:
         """Read the index of every shard: 9 bytes a row stay in memory. With `always` every read is compared with the
         row's CRC-32C, otherwise its first. What is wrong with a shard is said when a row of it is wanted."""
         self.bytes, self.always, self.per_shard = size * size * 3, always, store.rows_per_shard
-        allowed = files_allowed()
+        allowed, rows = files_allowed(), int(store.seal["rows"])
+        shards = -(-rows // self.per_shard)
         self.at_once = max(1, min(MOST_AT_ONCE, allowed // 4))
-        self.open = lru_cache(allowed)(lambda number: OpenFile(store.path / shard_name(size, number)))
-        self.trouble: dict[int, OSError | ValueError] = {}
-        rows = int(store.seal["rows"])
-        self.offsets = np.concatenate([self.index(number) for number in range(-(-rows // self.per_shard))])
+        self.files = OpenShards(lambda number: store.path / shard_name(size, number), shards, self.per_shard, allowed)
+        self.trouble: dict[int, Unreadable] = {}
+        self.offsets = np.concatenate([self.index(number) for number in range(shards)])
         self.checked = np.zeros(rows, np.bool_)
         self.queues: deque[Queue] = deque()
 
     def index(self, number: int) -> NDArray[np.int64]:
         """Return the offset of each row of a shard, -1 for one that it does not hold."""
+        first = number * self.per_shard
         try:
-            with open(self.open(number), "rb", closefd=False) as file:
+            held = self.files.holding(np.array([first]))
+            with open(held.descriptors[number], "rb", closefd=False) as file:
                 entries = read_index(file, self.per_shard)
-        except (OSError, ValueError) as error:
+        except Unreadable as error:
             self.trouble[number] = error.with_traceback(None)
+        except (OSError, ValueError) as error:
+            self.trouble[number] = Unreadable.because(first, error)
+        if number in self.trouble:
             return np.full(self.per_shard, -1, np.int64)
         return np.where(entries[:, 1] == self.bytes + CHECKSUM, entries[:, 0].astype(np.int64), -1)
 
@@ -112,19 +80,14 @@ class Shards:
 
     def copy(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
         """Copy the pictures of a few `rows` [n] into `out`, uint8 [n, bytes]."""
-        files: list[OpenFile] = []
-        try:
-            files.extend(map(self.open, (rows // self.per_shard).tolist()))
-        except OSError as error:
-            raise Unreadable.because(int(rows[len(files)]), error) from None
-        offsets, checked = self.offsets[rows], self.checked[rows]
+        held = self.files.holding(rows)
+        files, offsets, checked = held.descriptors[rows // self.per_shard], self.offsets[rows], self.checked[rows]
         for place in np.flatnonzero(~checked).tolist():
-            self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=True)
+            self.read(int(rows[place]), int(files[place]), int(offsets[place]), out[place], check=True)
         again = np.flatnonzero(checked)
-        numbers = np.fromiter(files, np.int64, len(files))  # half the time of np.array
-        came = self.read_together(numbers[again], offsets[again], out, again)
+        came = self.read_together(files[again], offsets[again], out, again)
         for place in again[~came].tolist():
-            self.read(int(rows[place]), files[place], int(offsets[place]), out[place], check=False)
+            self.read(int(rows[place]), int(files[place]), int(offsets[place]), out[place], check=False)
 
     def read_together(
         self, files: NDArray[np.int64], offsets: NDArray[np.int64], out: NDArray[np.uint8], places: NDArray[np.int64]
@@ -149,9 +112,9 @@ class Shards:
     def read(self, row: int, file: int, offset: int, target: NDArray[np.uint8], check: bool) -> None:
         """Copy one picture to `target`, uint8 [bytes], and `check` it against its CRC-32C. Raises Unreadable."""
         if offset < 0:
-            raise Unreadable.because(
-                row, self.trouble.get(row // self.per_shard, ValueError("its chunk is missing, or cut"))
-            )
+            missing = Unreadable(row, "its chunk is missing, or cut", damaged=True)
+            of_shard = self.trouble.get(row // self.per_shard, missing)
+            raise Unreadable(row, of_shard.why, of_shard.damaged)
         stored = bytearray(CHECKSUM if check else 0)
         try:
             if os.preadv(file, [target.data, stored], offset) != len(target) + len(stored):
