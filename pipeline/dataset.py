@@ -88,8 +88,8 @@ def training_dataset(
     def assemble(which: Any, augment: Any, left: Any, right: Any, same: Any, weight: Any) -> Any:
         return {"images": pictures(which), "augment": augment, "left": left, "right": right}, same, weight
 
-    numbers = tf.data.Dataset.range(start, stop, PLANNED_AT_ONCE)
-    return in_order(in_parallel(numbers, plans).unbatch(), assemble, prefetch)
+    each = in_parallel(tf.data.Dataset.range(start, stop, PLANNED_AT_ONCE), plans).unbatch()
+    return in_order(each.apply(tf.data.experimental.assert_cardinality(stop - start)), assemble, prefetch)
 
 
 def rows_dataset(source: Source, rows: NDArray[np.int64], size: int) -> tf.data.Dataset:

@@ -242,8 +242,9 @@ def streams(store: Store) -> list[Stream]:
 def test_tf_data_gives_the_streams_batches_in_order(store: Store, kind: int, prefetch: int) -> None:
     """With several batches in flight no buffer may be reused too early: each must still hold its own pictures."""
     stream, reader, draw = streams(store)[kind], Reader(store, 16), drawer("paintings", 5)
-    batches = list(training_dataset(reader, stream, draw, 3, 20, prefetch))
-    assert len(batches) == 17
+    dataset = training_dataset(reader, stream, draw, 3, 20, prefetch)
+    batches = list(dataset)
+    assert len(batches) == len(dataset) == 17, "Keras warns of datasets that do not know their length"
     for k, (inputs, same, weight) in enumerate(batches, start=3):
         expected = stream.batch_at(k)
         assert np.array_equal(inputs["images"], reader.read(expected.rows))
