@@ -93,5 +93,12 @@ def pretend_evaluated(run: Run, config: Config) -> None:
     write_json(run.path / "calibration.json", calibration.as_json())
     write_json(
         run.path / "metrics.json",
-        {"inputs": "-", "sides": sides, "confidence": 0.9, "bootstrap": 20, "evaluation_pairs": 200},
+        {
+            "inputs": "-",
+            "sides": sides,
+            "confidence": 0.9,
+            "bootstrap": 20,
+            "evaluation_pairs": 200,
+            "calibration": "platt",
+        },
     )

@@ -1,10 +1,13 @@
 """From a score to a probability: figures of its quality, priors, operating points."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_curve
 
-from train.calibrate import MOST_FALSE_ALARMS, POINTS, Calibration, calibrate
+from preprocess.common.files import write_json
+from train.calibrate import MOST_FALSE_ALARMS, POINTS, WAYS, Calibration, calibrate, load_calibration
 from train.metrics import rates
 from train.quality import (
     Known,
@@ -133,3 +136,23 @@ def test_ways_of_calibrating_are_learned_from_other_pairs_than_they_are_measured
 def test_a_weighted_median_has_half_of_the_weight_below() -> None:
     assert weighted_median(np.array([3.0, 1.0, 2.0]), np.ones(3)) == 2
     assert weighted_median(np.array([3.0, 1.0, 2.0]), np.array([5.0, 1.0, 1.0])) == 3
+
+
+def test_isotonic_calibration_follows_what_no_logistic_function_can() -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.uniform(-6, 6, 40_000)
+    same = rng.random(len(scores)) < np.where(scores > 1, 0.97, np.where(scores > -3, 0.6, 0.02))
+    first, second = (slice(start, None, 2) for start in (0, 1))
+    platt, stepped = (calibrate(same[first], scores[first], np.ones(20_000), way) for way in WAYS)
+    errors = [calibration_error(same[second], way.probability(scores[second])) for way in (platt, stepped)]
+    assert errors[1] < 0.015 < errors[0]
+    assert (np.diff(stepped.evidence(np.sort(scores))) >= 0).all()
+
+
+def test_isotonic_calibration_is_never_certain_and_survives_the_file(tmp_path: Path) -> None:
+    same, scores = np.arange(10) >= 5, np.arange(10.0)
+    found = calibrate(same, scores, np.ones(10), "isotonic")
+    said = found.probability(np.array([-100.0, 4.5, 100.0]))
+    assert said == pytest.approx([1 / 12, 0.5, 11 / 12])
+    write_json(tmp_path / "calibration.json", found.as_json())
+    assert np.array_equal(load_calibration(tmp_path).probability(np.array([-100.0, 4.5, 100.0])), said)

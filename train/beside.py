@@ -60,7 +60,7 @@ def column(run: Run, number: int) -> dict[str, Any]:
     drawn = {title: plots.prefixed(text, f"run{number}") for title, text in drawn.items()}
     return {
         "name": run.path.name, "fingerprint": run.pins["fingerprint"][:12], "sides": sides, "plots": drawn,
-        "confidence": metrics["confidence"], "versions": run.pins["versions"],
+        "confidence": metrics["confidence"], "calibration": metrics["calibration"], "versions": run.pins["versions"],
     }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """Calibration: from a score to a probability and a verdict, learned from validation pairs only."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,8 @@ DEFAULT_POINT = "accuracy"
 POINTS = (DEFAULT_POINT, "equal-error", "few-false-alarms")
 """Operating points: highest accuracy, equal rates of both errors, false alarms of at most MOST_FALSE_ALARMS."""
 MOST_FALSE_ALARMS = 0.01
+Way = Literal["platt", "isotonic"]
+WAYS: tuple[Way, ...] = get_args(Way)
 EVEN = 0.5
 LARGEST = 700.0
 """Of the logarithm of a likelihood ratio, so that the ratio is a finite number."""
@@ -27,16 +29,18 @@ Numbers = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Calibration:
-    """Platt scaling (Platt 1999): the likelihood ratio of one artist against two is exp(slope * score + intercept).
+    """From a score to the likelihood ratio of one artist against two: by Platt scaling (Platt 1999)
+    exp(slope * score + intercept), or the odds of the probabilities at certain scores, `steps`, linear in between.
 
     `points` are the thresholds by operating point, as probabilities at even odds, from which a pair is called same;
-    they and the scaling come from `pairs` validation pairs, both kinds counting half.
+    they and the numbers come from `pairs` validation pairs, both kinds counting half.
     """
 
     slope: float
     intercept: float
     points: dict[str, float]
     pairs: int
+    steps: tuple[list[float], list[float]] | None = None
 
     @property
     def threshold(self) -> float:
@@ -45,6 +49,8 @@ class Calibration:
 
     def evidence(self, scores: Numbers) -> Numbers:
         """Return the natural logarithm [m] of the likelihood ratio, one artist against two, for scores [m]."""
+        if self.steps is not None:
+            return np.asarray(logit(np.interp(scores, *self.steps)))
         found: Numbers = np.clip(self.slope * scores + self.intercept, -LARGEST, LARGEST)
         return found
 
@@ -71,13 +77,17 @@ class Calibration:
         return asdict(self)
 
 
-def calibrate(same: NDArray[np.bool_], scores: Numbers, weights: Numbers) -> Calibration:
+def calibrate(same: NDArray[np.bool_], scores: Numbers, weights: Numbers, way: Way = "platt") -> Calibration:
     """Fit a calibration to validation pairs: same [m], scores [m], weights [m]."""
     spread = float(scores.std()) or 1.0
     model = LogisticRegression(C=np.inf).fit(scores[:, None] / spread, same, sample_weight=weights)
-    scaling = Calibration(float(model.coef_[0, 0]) / spread, float(model.intercept_[0]), {}, len(scores))
-    points = operating_points(same, scaling.probability(scores), weights)
-    return Calibration(scaling.slope, scaling.intercept, points, scaling.pairs)
+    found = Calibration(float(model.coef_[0, 0]) / spread, float(model.intercept_[0]), {}, len(scores))
+    if way == "isotonic":
+        least = 1 / (len(scores) + 2)  # Laplace's rule: no number of pairs proves that a thing never happens
+        stairs = isotonic(same, scores, weights)
+        probabilities = stairs.y_thresholds_.clip(least, 1 - least)
+        found = replace(found, steps=(stairs.X_thresholds_.tolist(), probabilities.tolist()))
+    return replace(found, points=operating_points(same, found.probability(scores), weights))
 
 
 def operating_points(same: NDArray[np.bool_], probabilities: Numbers, weights: Numbers) -> dict[str, float]:

@@ -40,7 +40,7 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
         seed, most = run.pins["settings"]["split"]["seed"], config.pipeline.evaluation_pairs
         validated = look(run, network, reader, VALIDATION, most)
         learned = together(validated)
-        calibration = calibrate(learned.same, learned.scores, learned.weights)
+        calibration = calibrate(learned.same, learned.scores, learned.weights, config.evaluate.calibration)
         known = sample(side_rows(run.split, TRAIN)[0], seed)
         training = embed_rows(network, reader, known, "embed train")
         yardstick = Yardstick.made(reader, known, validated)

@@ -74,15 +74,18 @@ def conduct(experiment: Experiment, config: Path, data: Path, given: Sequence[st
     """
     chosen = settings(experiment, config, data, given, seed)
     run = finished(chosen)
-    found = measured(run, chosen)["sides"][experiment.side]
+    metrics = measured(run, chosen)
+    found = metrics["sides"][experiment.side]
     if experiment.onto:
         other = settings(EXPERIMENTS[experiment.onto], config, data, given, 0)
         build_store(other, make_manifest(other))
         from train.transfer import transfer
 
         found = transfer(run, other)["sides"][experiment.side]
-    error = found["calibration_error"] if experiment.onto else found["calibrated_by"]["platt"]["calibration_error"]
-    return Result(found["auc"]["value"], found["accuracy"]["value"], error, found["without_learning"])
+    judged = found if experiment.onto else found["calibrated_by"][metrics["calibration"]]
+    return Result(
+        found["auc"]["value"], found["accuracy"]["value"], judged["calibration_error"], found["without_learning"]
+    )
 
 
 def finished(config: Config) -> Run:

@@ -6,7 +6,7 @@ from preprocess.common.config import Config
 from preprocess.common.files import digest, read_json
 from train.run import Run
 
-FORMAT = 4
+FORMAT = 5
 """Of metrics.json; what is kept in another is measured again."""
 WAYS = {"platt": "Platt", "isotonic": "isotonic", "mean": "mean distance", "median": "median distance"}
 WAY_HEAD = {"error": 9, "log loss": 9, "Brier": 9, "Cllr": 9, "least Cllr": 11, "accuracy": 9}

@@ -12,7 +12,7 @@ from scipy.special import logit
 from sklearn.metrics import brier_score_loss
 from sklearn.metrics import log_loss as mean_log_loss
 
-from train.calibrate import EVEN, Numbers, calibrate, isotonic
+from train.calibrate import EVEN, WAYS, Numbers, calibrate, isotonic
 from train.metrics import Figure, Weights, rates
 
 BINS = 15
@@ -87,10 +87,8 @@ def compared(learned: Known, test: Known) -> dict[str, dict[str, float]]:
     2017. Accuracy is that at a probability of one half, or at that threshold.
     """
     known = learned.same, learned.scores, learned.weights
-    least = 1 / (len(learned.same) + 2)  # Laplace's rule: no number of pairs proves that a thing never happens
-    stepped = isotonic(*known).predict(test.scores).clip(least, 1 - least)
-    ways = {"platt": calibrate(*known).probability(test.scores), "isotonic": stepped}
-    found = {
+    ways = {way: calibrate(*known, way).probability(test.scores) for way in WAYS}
+    found: dict[str, dict[str, float]] = {
         name: {"accuracy": rates(EVEN)["accuracy"](test.same, probability, test.weights)}
         | {figure: measured(test.same, probability, test.weights) for figure, measured in FIGURES.items()}
         for name, probability in ways.items()

@@ -101,6 +101,7 @@ class Evaluate(Section):
 
     bootstrap: int = Field(200, ge=20, description="resamples behind every confidence interval")
     confidence: float = Field(0.95, gt=0.5, lt=1)
+    calibration: Literal["platt", "isotonic"] = "platt"
 
 
 class Config(Section):
