@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.openshards import Unreadable
 from pipeline.reader import Reader
-from pipeline.shards import Shards, Unreadable
+from pipeline.shards import Shards
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError, StoreGone
 from tests.survival import changed, weights
