@@ -185,8 +185,8 @@ def test_kills_at_any_moment_cost_at_most_the_shards_in_flight(many: Path) -> No
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
             kills += 1
-            after = records(many)
-            assert not after or before.items() <= after.items()
+            # Once the store is current the records go, one after the other, and a kill may come between two.
+            assert before.items() <= records(many).items() or current_store(config.store_folder).fingerprint
             continue
         assert process.returncode == 0, process.communicate()
         assert store_files(current_store(config.store_folder)) == expected
