@@ -73,15 +73,6 @@ def test_pictures_from_the_store_are_compared_with_their_checksums_as_often_as_a
         always.read(rows)
 
 
-def test_a_run_says_of_every_stage_what_its_batches_will_show(
-    config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    trained(config, tmp_path / "run", [STAGES, "train.steps=3", "pipeline.stream=pairs", "pipeline.hard_share=0.0"])
-    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("stream: ")]
-    assert [line.split(" are to show")[0] for line in said] == [f"stream: batches {k} to {k}" for k in range(3)]
-    assert "0% of the different pairs are hard" in said[0]
-
-
 @pytest.mark.parametrize("feed", ["memory", "device"])
 def test_loading_shows_signs_of_life(config: Config, tmp_path: Path, feed: str) -> None:
     """A large collection takes longer to load than the supervisor would wait for a silent trainer."""
@@ -111,11 +102,11 @@ for feed in ("stream", "memory", "device"):
     run = trained(config, Path(sys.argv[2]) / feed, [*sys.argv[3:], f"pipeline.feed={feed}"])
     print(feed, hashlib.sha256((run.path / "model.safetensors").read_bytes()).hexdigest())
 """
-STAGES = "train.stages=[{until: 0.34, size: 12, batch: 16}, {until: 0.67, size: 24}]"
 
 
 def test_all_feeds_train_the_same_weights_bit_for_bit(config: Config, tmp_path: Path) -> None:
-    changes = [STAGES, "pipeline.stream=pairs", "train.augment=strong"]
+    stages = "train.stages=[{until: 0.5, size: 24, batch: 16}]"
+    changes = [stages, "pipeline.stream=pairs", "train.augment=strong"]
     command = [sys.executable, "-c", TRAIN_EXACTLY, str(config.stores.parent / "config.yaml"), str(tmp_path), *changes]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr[-2000:]
@@ -144,14 +135,15 @@ def test_the_device_feed_is_in_no_weight_and_no_checkpoint(config: Config, tmp_p
 def test_a_run_through_stages_resumes_exactly_inside_a_stage_and_at_its_border(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stages change at steps 2 and 4 of 6; checkpoints lie at 2, a border, and at 3, inside the second."""
-    whole = trained(config, tmp_path / "whole", [STAGES])
+    """The stage changes at step 2 of 6; checkpoints lie at 2, the border, and at 3, inside the second."""
+    stages = "train.stages=[{until: 0.34, size: 24, batch: 16}]"
+    whole = trained(config, tmp_path / "whole", [stages])
 
     class Killed(Exception):  # noqa: N818 - no error
         pass
 
     for last in (2, 3):
-        changes = [STAGES, f"train.validate_every={last}"]
+        changes = [stages, f"train.validate_every={last}"]
         path = tmp_path / f"killed-{last}"
         with monkeypatch.context() as patched:
 
@@ -183,7 +175,9 @@ def test_impossible_stages_are_refused(config: Config, stages: str, message: str
         load_config(config.stores.parent / "config.yaml", [f"train.stages={stages}"])
 
 
-def test_stages_feed_their_sizes_and_batches(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_feed_their_sizes_and_batches_and_say_what_these_will_show(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     fed: list[tuple[int, int, tuple[int, ...]]] = []
 
     def noted(source: Source, stream: Stream, draw: Any, start: int, stop: int, prefetch: int) -> Any:
@@ -192,8 +186,12 @@ def test_stages_feed_their_sizes_and_batches(config: Config, tmp_path: Path, mon
         return made
 
     monkeypatch.setattr("train.fit.training_dataset", noted)
-    run = trained(config, tmp_path / "run", [STAGES, "train.validate_every=3", "pipeline.feed=stream"])
+    stages = "train.stages=[{until: 0.34, size: 12, batch: 16}, {until: 0.67, size: 24}]"
+    run = trained(config, tmp_path / "run", [stages, "train.validate_every=3", "pipeline.feed=stream"])
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("stream: ")]
     small, middle, large = (16, 16, 16, 3), (32, 32, 32, 3), (32, 16, 16, 3)
     assert fed == [(0, 2, small), (2, 3, middle), (3, 4, middle), (4, 6, large)]
+    assert [line.split(" are to show")[0] for line in said] == [f"stream: batches {n} to {n + 1}" for n in (0, 2, 4)]
+    assert "0% of the different pairs are hard" in said[0]
     assert [line["step"] for line in run.logged()] == [3, 6]
     assert read_json(run.path / "finished.json")["step"] == 6

@@ -1,5 +1,9 @@
 """A tiny collection whose artists can be told apart in seconds, and the settings that train on it."""
 
+import atexit
+import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ from PIL import Image
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
 from preprocess.manifest import make_manifest
-from preprocess.store import Store
+from preprocess.store import Store, store_of
 
 SETTINGS: dict[str, dict[str, object]] = {
     "source": {"kind": "folders", "path": "pictures"},
@@ -44,7 +48,18 @@ def write_settings(folder: Path, **changes: dict[str, object]) -> Path:
 
 def tiny_collection(folder: Path, artists: int = 14, paintings: int = 10) -> tuple[Config, Store]:
     """Paint a collection in `folder` and build its store; one more file there is no picture."""
+    shutil.copytree(made_once(artists, paintings), folder, dirs_exist_ok=True)
+    config = load_config(folder / "config.yaml")
+    return config, store_of(config)
+
+
+@cache
+def made_once(artists: int, paintings: int) -> Path:
+    """Return a folder with such a collection, made once in a process and removed when it ends."""
+    folder = Path(tempfile.mkdtemp(prefix="tiny-"))
+    atexit.register(shutil.rmtree, folder)
     paint(folder / "pictures", artists, paintings)
     (folder / "pictures" / "artist-00" / "broken.jpg").write_bytes(b"no picture")
     config = load_config(write_settings(folder))
-    return config, build_store(config, make_manifest(config))
+    build_store(config, make_manifest(config))
+    return folder
