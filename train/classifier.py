@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 from numpy.typing import NDArray
 
 from pipeline.reader import Reader
@@ -16,44 +16,69 @@ from pipeline.streams import PairList, evaluation_pairs
 from preprocess.common.config import Config
 from preprocess.common.errors import SplitError
 from preprocess.common.files import write_json
+from preprocess.common.learning import Train
 from preprocess.common.progress import Progress
 from preprocess.store import store_of
+from train.augment import augment, drawer
 from train.calibrate import calibrate
 from train.metrics import auc, rates
+from train.model import plain
 from train.sides import balance
 
-BATCH, LEARNING_RATE, SHIFT = 128, 2e-3, 0.07
+BATCH, LEARNING_RATE, SMOOTHING, DROPPED = 128, 2e-3, 0.1, 0.2
 READ = 4096
 
 
 class Kind(NamedTuple):
-    """Channels of each stage of two convolutions, numbers of the dense layer before the last, and epochs."""
+    """Channels of the first stage of the network `plain`, and epochs."""
 
-    channels: tuple[int, ...]
-    dense: int
+    width: int
     epochs: int
 
 
-KINDS = {"small": Kind((32, 64), 128, 8), "large": Kind((64, 128, 256), 256, 30)}
+KINDS = {"small": Kind(16, 8), "large": Kind(64, 16)}
 
 
-def build_classifier(kind: Kind, size: int, classes: int, mirrored: bool) -> keras.Model:
-    """Return a network from pictures, float32 [n, size, size, 3], 0 to 255, to logits [n, classes].
+class Classifier(keras.Model):  # type: ignore[misc]
+    """Pictures uint8 [n, size, size, 3] in, logits [n, classes] out: the features of `plain`, and one layer more.
 
-    In training pictures are shifted, and half of them mirrored where that leaves them what they are.
+    In training it takes pictures with what their variants are drawn to be, see train/augment.py.
     """
-    inputs = keras.Input((size, size, 3))
-    x = layers.Rescaling(1 / 127.5, offset=-1.0)(inputs)
-    x = layers.RandomTranslation(SHIFT, SHIFT, fill_mode="constant", fill_value=-1.0)(
-        layers.RandomFlip("horizontal")(x)
-    )
-    for channels in kind.channels:
-        for _ in range(2):
-            x = layers.Conv2D(channels, 3, padding="same", use_bias=False)(x)
-            x = layers.Activation("relu")(layers.BatchNormalization(momentum=0.9)(x))
-        x = layers.Dropout(0.2)(layers.MaxPooling2D()(x))
-    x = layers.Dense(kind.dense, activation="relu")(layers.Flatten()(x))
-    return keras.Model(inputs, layers.Dense(classes)(layers.Dropout(0.5)(x)))
+
+    def __init__(self, settings: Train, classes: int) -> None:
+        super().__init__(name="classifier")
+        images = keras.Input((settings.size, settings.size, 3), dtype="float32")
+        features = layers.Dropout(DROPPED)(plain(images, settings))
+        self.network = keras.Model(images, layers.Dense(classes, name="classes")(features))
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return logits float32 [n, classes]."""
+        if not training:
+            return self.network(ops.cast(inputs, "float32"), training=False)
+        images, drawn = inputs
+        return self.network(augment(ops.cast(images, "float32"), drawn), training=True)
+
+
+class Batches(keras.utils.PyDataset):  # type: ignore[misc]
+    """The pictures of a training side in an order, and with variants, that are functions of (seed, step)."""
+
+    def __init__(self, train: "Pictures", kind: str, classes: int, seed: int) -> None:
+        super().__init__()
+        self.train, self.draw, self.classes, self.seed, self.epoch = train, drawer(kind, seed), classes, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.train.rows) // BATCH
+
+    def __getitem__(self, index: int) -> tuple[tuple[Any, Any], Any]:
+        """Return pictures, what is drawn for them, and their classes as probabilities [n, classes]."""
+        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.train.rows))
+        chosen = order[index * BATCH : (index + 1) * BATCH]
+        drawn = self.draw(self.epoch * len(self) + index, BATCH)
+        return (self.train.images[chosen], drawn), np.eye(self.classes, dtype=np.float32)[self.train.labels[chosen]]
+
+    def on_epoch_end(self) -> None:
+        """Go on with another order."""
+        self.epoch += 1
 
 
 class Shown(keras.callbacks.Callback):  # type: ignore[misc]
@@ -92,8 +117,9 @@ def classify(config: Config, name: str, seed: int) -> dict[str, Any]:
                          "choose a collection with prescribed sides, such as recipe=fashion")  # fmt: skip
     keras.utils.set_random_seed(seed)
     kind, most = KINDS[name], config.pipeline.evaluation_pairs
-    network = build_classifier(kind, config.train.size, int(train.labels.max()) + 1, config.train.augment != "digits")
-    fit(network, kind, train)
+    classes, settings = int(train.labels.max()) + 1, config.train.model_copy(update={"width": kind.width})
+    network = Classifier(settings, classes)
+    fit(network, kind, Batches(train, settings.augment, classes, seed))
     known, probability = (softmax(network, side.images) for side in (validation, test))
     chosen = evaluation_pairs(validation.rows, validation.labels, most, config.split.seed)
     pairs = evaluation_pairs(test.rows, test.labels, most, config.split.seed)
@@ -116,21 +142,20 @@ def pictures(reader: Reader, rows: NDArray[np.int64], labels: NDArray[np.int32])
     return Pictures(rows, labels, np.concatenate(parts))
 
 
-def fit(network: keras.Model, kind: Kind, train: Pictures) -> None:
+def fit(network: Classifier, kind: Kind, batches: Batches) -> None:
     """Train with AdamW, its learning rate falling to zero along a cosine."""
-    steps = kind.epochs * -(-len(train.rows) // BATCH)
+    steps = kind.epochs * len(batches)
     schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
-    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
     network.compile(optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.01), loss=loss, jit_compile=False)
     with Progress("train", steps, "step") as progress:
-        network.fit(train.images, train.labels, batch_size=BATCH, epochs=kind.epochs, verbose=0,
-                    callbacks=[Shown(progress)])  # fmt: skip
+        network.fit(batches, epochs=kind.epochs, verbose=0, shuffle=False, callbacks=[Shown(progress)])
 
 
-def softmax(network: keras.Model, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def softmax(network: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Return the probabilities [n, classes] of pictures uint8 [n, size, size, 3]."""
     logits = network.predict(images, batch_size=512, verbose=0)
-    return np.asarray(keras.ops.softmax(logits), np.float64)
+    return np.asarray(ops.softmax(logits), np.float64)
 
 
 def agreement(probability: NDArray[np.float64], rows: NDArray[np.int64], pairs: PairList) -> NDArray[np.float64]:
