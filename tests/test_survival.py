@@ -114,7 +114,9 @@ def test_a_mistake_is_one_line_and_is_not_tried_again(config: Config, tmp_path: 
 
 
 @pytest.mark.soak
-def test_kills_at_any_moment_cost_at_most_one_interval(config: Config, undisturbed: Undisturbed, tmp_path: Path) -> None:
+def test_kills_at_any_moment_cost_at_most_one_interval(
+    config: Config, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     """SIGKILL by turns for the trainer alone and for all, 5 times or 5 times SOAK; when a run ends, another begins.
 
     Every run ends with the weights of the undisturbed one; none begins behind a checkpoint that was there.
