@@ -119,7 +119,7 @@ format: setup ## format the code
 
 # One process more than there are cores: many a test waits for a process or a clock.
 test: setup ## run the tests in parallel
-	$(PY) -m pytest -n $$($(PY) -c 'import os; print(os.cpu_count() + 1)') --dist worksteal
+	$(PY) -m pytest -n $$($(PY) -c 'import os; print(os.cpu_count() + 2)') --dist worksteal
 
 soak: setup ## the tests of survival, hundreds of times; writes docs/soak.txt
 	@echo "SOAK=40 pytest -m soak, $$(date -u +%Y-%m-%d), commit $$(git rev-parse --short HEAD), $$(nproc) cores" > docs/soak.txt
