@@ -97,6 +97,22 @@ def test_a_classifier_is_trained_and_its_classifications_judge_pairs(
     assert read_json(home / "runs" / "mnist-classifier-small-0.json") == found
 
 
+def test_a_classifier_sees_every_picture_once_an_epoch_in_an_order_of_the_seed_and_the_epoch() -> None:
+    images = np.arange(300, dtype=np.uint8).reshape(-1, 1, 1, 1).repeat(3, 3)
+    side = classifier.Pictures(np.arange(300), np.arange(300, dtype=np.int32) % 10, images)
+    batches, again, other = (classifier.Batches(side, 3, "clothes", seed) for seed in (0, 0, 1))
+    assert len(batches) == 6
+    shown = [batches[step] for step in range(6)]
+    for step, ((pictures, drawn), classes) in enumerate(shown):
+        assert (pictures.shape, drawn.shape, classes.shape) == ((128, 1, 1, 3), (128, 9), (128, 10))
+        for one, two in zip(shown[step][0], again[step][0], strict=True):
+            assert np.array_equal(one, two)
+        assert not np.array_equal(pictures, other[step][0][0])
+    orders = [np.concatenate([shown[step][1].argmax(1) for step in pair]) for pair in ((0, 1), (2, 3), (4, 5))]
+    assert not np.array_equal(orders[0], orders[1])
+    assert max(np.bincount(np.concatenate([shown[step][0][0][:, 0, 0, 0] for step in (0, 1)]))) <= 2
+
+
 def test_pairs_agree_by_the_chance_of_one_class() -> None:
     probability = np.array([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9]])
     pairs = PairList(np.array([4, 4]), np.array([6, 8]), np.array([True, False]))

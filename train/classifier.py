@@ -60,25 +60,24 @@ class Classifier(keras.Model):  # type: ignore[misc]
 
 
 class Batches(keras.utils.PyDataset):  # type: ignore[misc]
-    """The pictures of a training side in an order, and with variants, that are functions of (seed, step)."""
+    """All epochs' batches of a training side, in an order and with variants that are functions of (seed, step)."""
 
-    def __init__(self, train: "Pictures", kind: str, classes: int, seed: int) -> None:
+    def __init__(self, train: "Pictures", epochs: int, variants: str, seed: int) -> None:
         super().__init__()
-        self.train, self.draw, self.classes, self.seed, self.epoch = train, drawer(kind, seed), classes, seed, 0
+        self.train, self.epochs, self.draw, self.seed = train, epochs, drawer(variants, seed), seed
+        self.batch = min(BATCH, len(train.rows))
+        self.each = len(train.rows) // self.batch
+        self.classes = np.eye(int(train.labels.max()) + 1, dtype=np.float32)
 
     def __len__(self) -> int:
-        return len(self.train.rows) // BATCH
+        return self.epochs * self.each
 
-    def __getitem__(self, index: int) -> tuple[tuple[Any, Any], Any]:
+    def __getitem__(self, step: int) -> tuple[tuple[Any, Any], Any]:
         """Return pictures, what is drawn for them, and their classes as probabilities [n, classes]."""
-        order = np.random.default_rng([self.seed, self.epoch]).permutation(len(self.train.rows))
-        chosen = order[index * BATCH : (index + 1) * BATCH]
-        drawn = self.draw(self.epoch * len(self) + index, BATCH)
-        return (self.train.images[chosen], drawn), np.eye(self.classes, dtype=np.float32)[self.train.labels[chosen]]
-
-    def on_epoch_end(self) -> None:
-        """Go on with another order."""
-        self.epoch += 1
+        epoch, place = divmod(step, self.each)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self.train.rows))
+        chosen = order[place * self.batch : (place + 1) * self.batch]
+        return (self.train.images[chosen], self.draw(step, self.batch)), self.classes[self.train.labels[chosen]]
 
 
 class Shown(keras.callbacks.Callback):  # type: ignore[misc]
@@ -117,9 +116,9 @@ def classify(config: Config, name: str, seed: int) -> dict[str, Any]:
                          "choose a collection with prescribed sides, such as recipe=fashion")  # fmt: skip
     keras.utils.set_random_seed(seed)
     kind, most = KINDS[name], config.pipeline.evaluation_pairs
-    classes, settings = int(train.labels.max()) + 1, config.train.model_copy(update={"width": kind.width})
-    network = Classifier(settings, classes)
-    fit(network, kind, Batches(train, settings.augment, classes, seed))
+    batches = Batches(train, kind.epochs, config.train.augment, seed)
+    network = Classifier(config.train.model_copy(update={"width": kind.width}), len(batches.classes))
+    fit(network, batches)
     known, probability = (softmax(network, side.images) for side in (validation, test))
     chosen = evaluation_pairs(validation.rows, validation.labels, most, config.split.seed)
     pairs = evaluation_pairs(test.rows, test.labels, most, config.split.seed)
@@ -142,14 +141,13 @@ def pictures(reader: Reader, rows: NDArray[np.int64], labels: NDArray[np.int32])
     return Pictures(rows, labels, np.concatenate(parts))
 
 
-def fit(network: Classifier, kind: Kind, batches: Batches) -> None:
+def fit(network: Classifier, batches: Batches) -> None:
     """Train with AdamW, its learning rate falling to zero along a cosine."""
-    steps = kind.epochs * len(batches)
-    schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
+    schedule = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, len(batches))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=SMOOTHING)
     network.compile(optimizer=keras.optimizers.AdamW(schedule, weight_decay=0.01), loss=loss, jit_compile=False)
-    with Progress("train", steps, "step") as progress:
-        network.fit(batches, epochs=kind.epochs, verbose=0, shuffle=False, callbacks=[Shown(progress)])
+    with Progress("train", len(batches), "step") as progress:
+        network.fit(batches, verbose=0, shuffle=False, callbacks=[Shown(progress)])
 
 
 def softmax(network: Classifier, images: NDArray[np.uint8]) -> NDArray[np.float64]:
