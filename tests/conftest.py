@@ -15,6 +15,11 @@ from tests.tiny import tiny_collection
 ROOT = Path(__file__).resolve().parents[1]
 SOAK = int(os.environ.get("SOAK", "1"))
 """How many times as much the tests marked "soak" do: `make soak` sets it."""
+SOAK_ONLY = (
+    pytest.mark.soak,
+    pytest.mark.skipif(SOAK == 1, reason="the like of it was tested; make soak does this, too"),
+)
+"""Marks of a case that takes long and differs little from others."""
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from safetensors.numpy import load_file
 from pipeline.dataset import training_dataset
 from preprocess.common.config import Config
 from preprocess.common.files import write_json
+from tests.conftest import SOAK_ONLY
 from tests.survival import changed
 from tests.tiny import tiny_collection
 from train import predict
@@ -121,7 +122,12 @@ def in_evaluation(patched: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     ("plant", "starts", "noted"),
-    [(in_forward, [0, 2, 3], 3), (in_backward, [0, 2, 3], 3), (in_optimizer, [0, 2, 2], 3), (in_evaluation, [0, 2], 2)],
+    [
+        (in_forward, [0, 2, 3], 3),
+        pytest.param(in_backward, [0, 2, 3], 3, marks=SOAK_ONLY),
+        (in_optimizer, [0, 2, 2], 3),
+        (in_evaluation, [0, 2], 2),
+    ],
 )
 def test_half_as_many_go_on_from_the_last_step(
     plant: Callable[[pytest.MonkeyPatch], None], starts: list[int], noted: int, config: Config, undisturbed: Path,

@@ -14,7 +14,7 @@ import pytest
 
 from preprocess.common.config import Config
 from preprocess.common.files import read_json
-from tests.conftest import SOAK
+from tests.conftest import SOAK, SOAK_ONLY
 from tests.survival import QUICK, changed, faults, same_weights, start_fit, supervised
 from tests.tiny import tiny_collection
 from train.checkpoint import checkpoints
@@ -75,7 +75,9 @@ def test_a_crash_that_comes_again_and_again_is_given_up(config: Config, tmp_path
     assert incidents(run.path)[-1]["remedy"] == "given up after 1 restarts"
 
 
-@pytest.mark.parametrize(("planted", "name"), [("5:terminate", "SIGTERM"), ("compile:ctrl-c", "SIGINT")])
+@pytest.mark.parametrize(
+    ("planted", "name"), [("5:terminate", "SIGTERM"), pytest.param("compile:ctrl-c", "SIGINT", marks=SOAK_ONLY)]
+)
 def test_a_signal_saves_and_asks_to_be_run_again(
     config: Config, undisturbed: Undisturbed, tmp_path: Path, planted: str, name: str
 ) -> None:
