@@ -117,7 +117,7 @@ format: setup ## format the code
 	$(VENV)/bin/ruff check --fix $(CODE)
 	$(VENV)/bin/ruff format $(CODE)
 
-# One process more than there are cores: many a test waits for a process or a clock.
+# Two processes more than there are cores: many a test waits for a process or a clock.
 test: setup ## run the tests in parallel
 	$(PY) -m pytest -n $$($(PY) -c 'import os; print(os.cpu_count() + 2)') --dist worksteal
 
