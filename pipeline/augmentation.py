@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
-from pipeline.shapes import SHAPES, shaped
-
 DRAWN = ("mirror", "zoom", "shift_x", "shift_y", "angle", "brightness", "contrast", "saturation", "hue")
 
 LIMITS: dict[str, dict[str, tuple[float, float]]] = {
@@ -42,17 +40,11 @@ LIMITS: dict[str, dict[str, tuple[float, float]]] = {
         "mirror": (0.0, 1.0), "zoom": (1.0, 1.0), "shift_x": (0.0, 0.0), "shift_y": (0.0, 0.0), "angle": (0.0, 0.0),
         "brightness": (0.0, 0.0), "contrast": (1.0, 1.0), "saturation": (1.0, 1.0), "hue": (0.0, 0.0),
     },
-    # The shape of a thing, whatever its tone, thickness and bearing: for classes that nobody has seen.
-    "shapes": {
-        "mirror": (0.0, 0.0), "zoom": (0.8, 1.2), "shift_x": (-1.0, 1.0), "shift_y": (-1.0, 1.0),
-        "angle": (-0.2, 0.2), "brightness": (0.0, 0.0), "contrast": (0.4, 1.0), "saturation": (1.0, 1.0),
-        "hue": (0.0, 0.0), **SHAPES,
-    },
     "none": {name: (value, value) for name, value in zip(DRAWN, (0, 1, 0, 0, 0, 0, 1, 1, 0), strict=True)},
 }  # fmt: skip
 """Ranges by kind. Mirror above 0.5 mirrors the picture; zoom is the share of the side that stays in view; shifts are in
 units of what the zoom leaves out; angle and hue in radians; brightness in units of the full range; the rest are
-factors. Those of SHAPES come after the columns of DRAWN, where a kind has them."""
+factors."""
 
 AROUND = 0.1
 """How far a picture may shift either way, in shares of its side, where the zoom leaves less room."""
@@ -80,8 +72,6 @@ def varied(images: Any, drawn: Any, math: Any, warp: Callable[[Any, Any], Any], 
     side = round(images.shape[1] * view)
     around = AROUND if side == images.shape[1] else 0.0
     moved = warp(window(images, drawn, side, math), transforms(drawn, side, math, around))
-    if drawn.shape[1] > len(DRAWN):
-        moved = shaped(moved, drawn[:, len(DRAWN) :], math)
     column = {name: math.reshape(drawn[:, index], (-1, 1, 1, 1)) for index, name in enumerate(DRAWN)}
     grey = math.mean(moved, axis=3, keepdims=True)
     moved = grey + turned(moved - grey, column["hue"], math) * column["saturation"]

@@ -1,6 +1,6 @@
 """A batch of the training stream as a picture, to look at: what is stored above, what the network is shown below."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import cycle
 from pathlib import Path
 from typing import NamedTuple
@@ -45,12 +45,10 @@ def show(config: Config, k: int, out: Path) -> str:
     drawn = drawer(train.augment, train.seed)(k, len(batch.rows))
     fed = varied_by_numpy(stored.astype(np.float32), drawn, train.view)
     artists = store.rows["artist"].gather(batch.rows).to_list()
-    alone = config.pipeline.stream == "instances"
-    owners, kind = (batch.rows.tolist(), "same-picture") if alone else (artists, "same-artist")
-    panels = list(pairs(batch, artists) if config.pipeline.stream == "pairs" else groups(owners, artists))
+    panels = list(pairs(batch, artists) if config.pipeline.stream == "pairs" else groups(artists))
     said = (
         f"batch {k} of {config.collection}: {len(batch.rows)} pictures of {span.size} pixels, "
-        f"{int(batch.same.sum())} {kind} and {int((1 - batch.same).sum())} different pairs"
+        f"{int(batch.same.sum())} same-artist and {int((1 - batch.same).sum())} different pairs"
     )
     note = f"above: as stored; below: as the network is shown them (augment: {train.augment}, seed: {train.seed})"
     sheet = draw(panels, stored, fed.round().astype(np.uint8), [said, note])
@@ -66,11 +64,10 @@ def pairs(batch: Batch, artists: list[str]) -> Iterator[Panel]:
         yield Panel(titles, SAME if same else DIFFERENT, [left, right])
 
 
-def groups(owners: Sequence[int | str], artists: list[str]) -> Iterator[Panel]:
-    """Yield a panel for all pictures of one owner, with the artist of the first over it."""
-    for owner, colour in zip(dict.fromkeys(owners), cycle(COLOURS)):
-        places = [place for place, other in enumerate(owners) if other == owner]
-        yield Panel([artists[places[0]]], colour, places)
+def groups(artists: list[str]) -> Iterator[Panel]:
+    """Yield a panel for all pictures of one artist."""
+    for artist, colour in zip(dict.fromkeys(artists), cycle(COLOURS)):
+        yield Panel([artist], colour, [place for place, other in enumerate(artists) if other == artist])
 
 
 def resized(pictures: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -8,7 +8,6 @@ from pipeline.batches import Batch, Stream, generator, in_order, slice_of
 from pipeline.coverage import Coverage
 from pipeline.evaluation import PairList, evaluation_pairs, load_evaluation_pairs, save_evaluation_pairs
 from pipeline.groups import Groups
-from pipeline.instances import Instances
 from pipeline.pairs import Pairs
 from pipeline.sets import Sets, rows_by_label
 from pipeline.traits import Hard, traits_of
@@ -30,8 +29,6 @@ def training_stream(
 
     `table` has style, genre and date of every row of the store. Raises SplitError or ConfigError.
     """
-    if settings.stream == "instances":
-        return Instances(rows, batch, seed)
     artists = rows_by_label(rows, labels)
     hard = Hard(settings.hard_share, traits_of(table)) if settings.hard_share > 0 else None
     if settings.stream == "pairs":

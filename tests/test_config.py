@@ -110,8 +110,6 @@ def test_settings_that_do_not_agree_are_refused(tmp_path: Path) -> None:
     assert "split.fold must be less than split.folds = 5, got 5" in complaint(tmp_path, "split: {folds: 5, fold: 5}")
     message = complaint(tmp_path, "train: {model: plain, view: 0.5}")
     assert message == "train.model plain takes one size only; leave out train.stages, train.view, train.corners"
-    message = complaint(tmp_path, "pipeline: {stream: instances, hard_share: 0.5}")
-    assert message == "pipeline.hard_share must be 0 with pipeline.stream instances, which knows no artists"
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:

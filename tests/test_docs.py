@@ -41,7 +41,7 @@ def test_config_yaml_holds_every_setting_with_its_default() -> None:
 
 def test_every_recipe_is_one_that_works() -> None:
     recipes = yaml.safe_load((ROOT / "config.yaml").read_text())["recipes"]
-    learned = ["demo", "digits", "fashion", "digits-instances", "fashion-instances", "paintings", "kaggle"]
+    learned = ["demo", "digits", "fashion", "digits-figures", "fashion-figures", "paintings", "kaggle"]
     assert list(recipes) == learned
     for name, recipe in recipes.items():
         chosen = settings(load_config(ROOT / "config.yaml", [f"recipe={name}"]))

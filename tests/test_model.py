@@ -39,7 +39,7 @@ def test_embeddings_are_unit_vectors_at_any_size(size: int) -> None:
     assert np.linalg.norm(out, axis=1) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize("model", ["compact", "plain"])
+@pytest.mark.parametrize("model", ["compact", "plain", "parts"])
 def test_a_picture_is_embedded_alike_whatever_its_neighbours(model: str) -> None:
     embedder = build_embedder(SMALL.model_copy(update={"model": model}))
     together = ops.convert_to_numpy(embedder(PICTURES.astype(np.float32), training=True))
@@ -55,6 +55,22 @@ def test_the_place_of_a_mark_counts_for_the_plain_network_more_than_for_the_comp
         first, second = ops.convert_to_numpy(build_embedder(SMALL.model_copy(update={"model": model}))(pictures))
         moved[model] = np.linalg.norm(first - second)
     assert moved["plain"] > 3 * moved["compact"]
+
+
+def test_pictures_that_share_some_parts_are_alike_in_just_those() -> None:
+    embedder = build_embedder(SMALL.model_copy(update={"model": "parts", "size": 64, "embedding": 4 * 64}))
+    whole = RNG.uniform(0, 255, (1, 64, 64, 3)).astype(np.float32)
+    half = whole.copy()
+    half[:, 32:] = 255 - half[:, 32:]
+    first, second = (ops.convert_to_numpy(embedder(each)).reshape(64, 4) for each in (whole, half))
+    cosines = (first * second).sum(axis=1) * 64
+    assert np.linalg.norm(first, axis=1) == pytest.approx(1 / 8, abs=1e-5)
+    assert cosines[:16].mean() > cosines[-16:].mean() + 0.1
+
+
+def test_an_embedding_that_parts_cannot_share_evenly_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"train\.embedding should be a multiple of 16, the parts of a picture"):
+        build_embedder(SMALL.model_copy(update={"model": "parts", "size": 32, "embedding": 40}))
 
 
 def test_a_network_of_keras_applications_embeds_with_frozen_batch_norms() -> None:
@@ -82,9 +98,10 @@ def test_the_pair_network_compares_the_rows_it_is_told_to() -> None:
     assert out[1, 0] == pytest.approx(scale + bias, abs=1e-4)
 
 
-def test_centred_embeddings_differ_from_the_first_step() -> None:
+@pytest.mark.parametrize("model", ["compact", "parts"])
+def test_centred_embeddings_differ_from_the_first_step(model: str) -> None:
     """Uncentred ones all lie near one point, where training may stay: the collapse of the 2017 report."""
-    network = PairNetwork(SMALL)
+    network = PairNetwork(SMALL.model_copy(update={"model": model}))
     embeddings = ops.convert_to_numpy(network.embedder(PICTURES.astype(np.float32)))
     centre(network, PICTURES)
     centred = ops.convert_to_numpy(network.embedder(PICTURES.astype(np.float32)))

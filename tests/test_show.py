@@ -76,11 +76,6 @@ def test_pictures_that_belong_together_share_a_frame(made: Made, tmp_path: Path)
     assert frames(pairs, SAME) == frames(pairs, DIFFERENT) == 8
 
 
-def test_pictures_that_are_classes_of_their_own_are_said_to_be(made: Made, tmp_path: Path) -> None:
-    config = load_config(made[0].stores.parent / "config.yaml", ["pipeline.stream=instances"])
-    assert "32 pictures of 16 pixels, 16 same-picture and 480 different pairs" in show(config, 5, tmp_path / "b.png")
-
-
 def test_a_batch_of_an_earlier_stage_has_its_size_and_number(made: Made, tmp_path: Path) -> None:
     stages = "train.stages=[{until: 0.5, size: 12, batch: 8}]"
     config = load_config(made[0].stores.parent / "config.yaml", [stages])

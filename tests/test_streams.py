@@ -16,7 +16,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.instances import Instances
 from pipeline.streams import (
     Batch,
     Groups,
@@ -35,18 +34,15 @@ from tests.painters import SKEWED, equal, hands, painters, real_table
 
 ROOT = Path(__file__).parent.parent
 KINDS = ("pairs", "groups")
-EVERY_KIND = (*KINDS, "instances")
 
 
 def made(kind: str, seed: int, size: int = 32, counts: list[int] = SKEWED) -> Stream:
     """Return a stream of a kind; batches of `size` pictures."""
     artists = painters(counts)
-    if kind == "instances":
-        return Instances(artists.members, size, seed)
     return Pairs(artists, size // 2, seed, "root") if kind == "pairs" else Groups(artists, size, 4, seed, "root")
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_depends_on_settings_seed_and_number_only(kind: str) -> None:
     stream, again = made(kind, 7), made(kind, 7)
     backwards = {k: again.batch_at(k) for k in reversed(range(20))}
@@ -55,7 +51,7 @@ def test_a_batch_depends_on_settings_seed_and_number_only(kind: str) -> None:
     assert equal(far, made(kind, 7).batch_at(2**32 - 1))
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", KINDS)
 def test_whoever_changes_a_batch_changes_no_other(kind: str) -> None:
     stream = made(kind, 7)
     for array in stream.batch_at(0):
@@ -64,7 +60,7 @@ def test_whoever_changes_a_batch_changes_no_other(kind: str) -> None:
     assert equal(stream.batch_at(0), made(kind, 7).batch_at(0))
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", KINDS)
 def test_no_two_seeds_and_numbers_give_the_same_batch(kind: str) -> None:
     batches = {made(kind, seed).batch_at(k).rows.tobytes() for seed in range(80) for k in range(80)}
     assert len(batches) == 6400
@@ -134,14 +130,14 @@ def test_a_batch_that_replicas_cannot_share_is_refused() -> None:
         slice_of(made("groups", 0).batch_at(0), 0, 3)
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", KINDS)
 def test_both_kinds_of_pairs_weigh_the_same(kind: str) -> None:
     batch = made(kind, 0).batch_at(3)
     assert batch.weight[batch.same == 1].sum() == pytest.approx(batch.weight[batch.same == 0].sum())
     assert batch.weight.mean() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_stream_takes_a_few_bytes_per_picture(kind: str) -> None:
     counts = [50] * 1600
     assert len(pickle.dumps(made(kind, 0, 32, counts))) < 5 * sum(counts)

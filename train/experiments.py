@@ -40,8 +40,8 @@ EXPERIMENTS = {
     for each in (
         Experiment("digits", "digits", "mnist", 0.937),
         Experiment("fashion", "fashion", "fashion-mnist", 0.861),
-        Experiment("digits-to-fashion", "digits-instances", "mnist", 0.616, onto="fashion"),
-        Experiment("fashion-to-digits", "fashion-instances", "fashion-mnist", 0.54, onto="digits"),
+        Experiment("digits-to-fashion", "digits-figures", "mnist", 0.616, onto="fashion"),
+        Experiment("fashion-to-digits", "fashion-figures", "fashion-mnist", 0.54, onto="digits"),
         Experiment("paintings", "paintings", "paintings-224", 0.57, "test_unseen", None, "split.seed",
                    ("preprocess.sizes=[64,128,224]",)),
     )
@@ -75,14 +75,15 @@ def conduct(experiment: Experiment, config: Path, data: Path, given: Sequence[st
     chosen = settings(experiment, config, data, given, seed)
     run = finished(chosen)
     metrics = measured(run, chosen)
-    found = metrics["sides"][experiment.side]
     if experiment.onto:
         other = settings(EXPERIMENTS[experiment.onto], config, data, given, 0)
         build_store(other, make_manifest(other))
         from train.transfer import transfer
 
-        found = transfer(run, other)["sides"][experiment.side]
-    judged = found if experiment.onto else found["calibrated_by"][metrics["calibration"]]
+        found = judged = transfer(run, other)["sides"][experiment.side]
+    else:
+        found = metrics["sides"][experiment.side]
+        judged = found["calibrated_by"][metrics["calibration"]]
     return Result(
         found["auc"]["value"], found["accuracy"]["value"], judged["calibration_error"], found["without_learning"]
     )

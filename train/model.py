@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import math
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -35,9 +36,15 @@ def build_embedder(settings: Train) -> keras.Model:
     """
     side = None if settings.stages or min(settings.view, settings.corners) < 1 else settings.size
     images = keras.Input((side, side, 3), dtype="float32", name="images")
-    own = {"compact": compact, "plain": plain}.get(settings.model)
+    own = {"compact": compact, "plain": plain, "parts": parts}.get(settings.model)
     features = own(images, settings) if own else application(images, settings)
-    embeddings = layers.Dense(settings.embedding, name="embedding")(features)
+    number = math.prod(features.shape[1:-1])
+    if settings.embedding % number:
+        raise ConfigError(f"train.embedding should be a multiple of {number}, the parts of a picture, "
+                          f"with train.model {settings.model}; got {settings.embedding}")  # fmt: skip
+    embeddings = layers.Dense(settings.embedding // number, name="embedding")(features)
+    if number > 1:
+        embeddings = layers.Flatten()(layers.UnitNormalization(name="units")(embeddings))
     return keras.Model(images, layers.UnitNormalization(name="unit")(embeddings), name="embedder")
 
 
@@ -81,6 +88,13 @@ def plain(images: Any, settings: Train) -> Any:
     """Return features of a residual network for small pictures of one thing each, such as digits and clothes, where it
     counts in which place a mark is: [n, 4 * width * (size // 8)^2].
     """
+    return layers.Flatten()(parts(images, settings))
+
+
+def parts(images: Any, settings: Train) -> Any:
+    """Return the features of `plain` part by part, [n, size // 8, size // 8, 4 * width]: the cosine of two pictures is
+    then the mean of the cosines of their parts.
+    """
     width, precision = settings.width, settings.precision
 
     def marks(x: Any, channels: int) -> Any:
@@ -92,7 +106,7 @@ def plain(images: Any, settings: Train) -> Any:
             x = marks(layers.GroupNormalization(GROUPS)(x), channels)
         inner = marks(layers.GroupNormalization(GROUPS)(x), channels)
         x = layers.MaxPooling2D()(layers.Add(dtype=precision)([x, inner]))
-    return layers.Flatten()(layers.GroupNormalization(GROUPS)(x))
+    return layers.GroupNormalization(GROUPS)(x)
 
 
 def local_contrast(x: Any) -> Any:
@@ -118,7 +132,8 @@ def application(images: Any, settings: Train) -> Any:
     network: Any = getattr(keras.applications, settings.model, None)
     if not inspect.isfunction(network):
         raise ConfigError(
-            f"train.model should be 'compact', 'plain' or a class of keras.applications, got {settings.model!r}"
+            "train.model should be 'compact', 'plain', 'parts' or a class of keras.applications, "
+            f"got {settings.model!r}"
         )
     weights = "imagenet" if settings.pretrained else None
     before = keras.config.dtype_policy()
@@ -233,7 +248,7 @@ def centre(network: PairNetwork, pictures: Any) -> None:
     before, piece = keras.Model(network.embedder.input, last.output), network.piece or len(pictures)
     cut = (pictures[start : start + piece] for start in range(0, len(pictures), piece))
     outputs = ops.concatenate([before(resized(each, network.training_size)) for each in cut])
-    last.bias.assign(last.bias - ops.mean(outputs, axis=0))
+    last.bias.assign(last.bias - ops.mean(outputs, axis=range(outputs.ndim - 1)))
 
 
 def resized(images: Any, size: int) -> Any:

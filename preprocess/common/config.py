@@ -22,7 +22,7 @@ Share = Annotated[float, Field(gt=0, lt=0.5)]
 class Source(Section):
     """Where pictures and labels come from."""
 
-    kind: Literal["gallery", "csv", "folders", "idx"] = "gallery"
+    kind: Literal["gallery", "csv", "folders", "idx", "figures"] = "gallery"
     path: Location = Path("data/gallery")
     table: Location | None = Field(None, description="csv only; by default train_info.csv in `path` or beside it")
     unmatched: Literal["error", "quarantine"] = Field("error", description="rows without file, files without row")
@@ -33,6 +33,14 @@ class Gallery(Section):
 
     pictures: int = Field(1600, ge=20)
     artists: int = Field(80, ge=4)
+    seed: int = Field(0, ge=0)
+
+
+class Figures(Section):
+    """The classes that are invented from the training pictures of an idx collection."""
+
+    classes: int = Field(12_000, ge=4, le=99_999)
+    drawings: int = Field(4, ge=2, le=99, description="of each")
     seed: int = Field(0, ge=0)
 
 
@@ -85,7 +93,7 @@ class Split(Section):
 class Pipeline(Section):
     """How batches are drawn and fed."""
 
-    stream: Literal["groups", "pairs", "instances"] = "groups"
+    stream: Literal["groups", "pairs"] = "groups"
     artists: Literal["uniform", "root", "proportional"] = Field("uniform", description="how likely an artist is drawn")
     paintings_per_artist: int = Field(4, ge=2, description="groups only: pictures of one artist in a batch")
     hard_share: float = Field(0.0, ge=0, le=1, description="pairs: of the different pairs; groups: of the artists")
@@ -113,6 +121,7 @@ class Config(Section):
     stores: Location = Path("stores")
     runs: Folder = Path("runs")
     gallery: Gallery = Gallery()
+    figures: Figures = Figures()
     preprocess: Preprocess = Preprocess()
     validation: Validation = Validation()
     split: Split = Split()
@@ -129,8 +138,10 @@ class Config(Section):
                 raise ValueError(
                     f"train.{name} must not exceed the largest of preprocess.sizes {self.preprocess.sizes}, got {size}"
                 )
-        if self.train.model == "plain" and (stages or min(self.train.view, self.train.corners) < 1):
-            raise ValueError("train.model plain takes one size only; leave out train.stages, train.view, train.corners")
+        if self.train.model in ("plain", "parts") and (stages or min(self.train.view, self.train.corners) < 1):
+            raise ValueError(
+                f"train.model {self.train.model} takes one size only; leave out train.stages, train.view, train.corners"
+            )
         if self.split.validation_artists + self.split.test_artists > 0.8:
             raise ValueError(
                 "split.validation_artists + split.test_artists must leave a fifth of the artists to train on, "
@@ -138,8 +149,6 @@ class Config(Section):
             )
         if self.split.folds and self.split.fold >= self.split.folds:
             raise ValueError(f"split.fold must be less than split.folds = {self.split.folds}, got {self.split.fold}")
-        if self.pipeline.stream == "instances" and self.pipeline.hard_share:
-            raise ValueError("pipeline.hard_share must be 0 with pipeline.stream instances, which knows no artists")
         named = [(f"stages.{n}.batch", stage.batch) for n, stage in enumerate(stages) if stage.batch]
         for name, batch in [("batch", self.train.batch), *named]:
             self.check_batch(name, batch)
@@ -160,10 +169,12 @@ class Config(Section):
 
     @property
     def collection(self) -> str:
-        """The name under which this source's manifest, stores and runs are kept: the last part of its path."""
+        """The name under which this source's manifest, stores and runs are kept: the last part of its path, and with
+        source.kind figures "-figures"."""
         path = self.source.path
         # "..", taken as a name, would leave `stores`; a bucket by itself has no name
-        return Path(os.path.normpath(path) if isinstance(path, Path) else path.path).name
+        name = Path(os.path.normpath(path) if isinstance(path, Path) else path.path).name
+        return f"{name}-figures" if self.source.kind == "figures" else name
 
     @property
     def store_folder(self) -> Place:

@@ -49,13 +49,13 @@ class Train(Section):
     size: int = Field(64, ge=8, le=2048, description="pixels; read from the smallest stored size at least as large")
     view: float = Field(1.0, gt=0, le=1, description="share of a picture's side that training sees at once")
     corners: float = Field(1.0, gt=0, le=1, description="share of the side of four squares that stand for a picture")
-    model: str = Field("compact", description="compact, plain, or the name of a class in keras.applications")
+    model: str = Field("compact", description="compact, plain, parts, or the name of a class in keras.applications")
     pretrained: bool = Field(False, description="keras.applications only: start from ImageNet weights (downloaded)")
     width: int = Field(32, ge=8, multiple_of=8, description="channels of the compact network's first stage")
     embedding: int = Field(128, ge=2)
     loss: Literal["sigmoid", "contrastive"] = "sigmoid"
     stages: list[Stage] | None = Field(None, description="stages before the last, which has `size` and `batch`")
-    augment: Literal["paintings", "strong", "digits", "clothes", "shapes", "none"] = "paintings"
+    augment: Literal["paintings", "strong", "digits", "clothes", "none"] = "paintings"
     batch: int = Field(64, ge=4, multiple_of=2, description="pictures per step")
     microbatch: Annotated[int | Literal["auto"], PlainValidator(number)] = Field(
         "auto", description="pictures embedded at once; the batch means the same, and takes less memory"

@@ -49,5 +49,9 @@ def make_source(config: Config) -> Source:
             return Folders(path)
         case "idx":
             return Idx(path)
+        case "figures":
+            from preprocess.sources.figures import Figures  # scikit-image takes half a second to import
+
+            return Figures(path, *config.figures.model_dump().values())
         case "gallery":
             return Table(path / "images", path / "train_info.csv", "error")
