@@ -86,7 +86,8 @@ def test_cross_validation_measures_a_run_for_every_part_of_the_artists(tmp_path:
 def test_a_classifier_is_trained_and_its_classifications_judge_pairs(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(classifier.KINDS, "small", classifier.Kind(16, 40))
+    monkeypatch.setitem(classifier.WIDTHS, "small", 16)
+    monkeypatch.setattr(classifier, "EPOCHS", 40)
     given = ("recipe=digits", f"source.path={home / 'data' / 'mnist'}", "pipeline.evaluation_pairs=200")
     answer = command("classifier", "--config", home / "config.yaml", *(f"--set={each}" for each in given), "--json",
                      program="train")  # fmt: skip

@@ -120,7 +120,7 @@ def experiments(only: tuple[str, ...], seeds: int, data: Path, config: Path, ove
 @train.command()
 @verb
 @click.option("--kind", type=click.Choice(["small", "large"]), default="small", show_default=True,
-              help="The network 'plain', 32 channels wide and 8 epochs long, or 64 and 16.")  # fmt: skip
+              help="The network 'plain', 32 channels wide, or 64; 8 epochs.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of its first weights.")
 @as_json
 def classifier(config: "Config", kind: str, seed: int, machine: bool) -> None:

@@ -25,18 +25,10 @@ from train.metrics import auc, rates
 from train.model import plain
 from train.sides import balance
 
-BATCH, LEARNING_RATE, SMOOTHING, DROPPED = 128, 2e-3, 0.1, 0.2
+BATCH, EPOCHS, LEARNING_RATE, SMOOTHING, DROPPED = 128, 8, 2e-3, 0.1, 0.2
 READ = 4096
-
-
-class Kind(NamedTuple):
-    """Channels of the first stage of the network `plain`, and epochs."""
-
-    width: int
-    epochs: int
-
-
-KINDS = {"small": Kind(32, 8), "large": Kind(64, 16)}
+WIDTHS = {"small": 32, "large": 64}
+"""Channels of the first stage of the network `plain`."""
 
 
 class Classifier(keras.Model):  # type: ignore[misc]
@@ -116,9 +108,9 @@ def classify(config: Config, name: str, seed: int) -> dict[str, Any]:
         raise SplitError(f"{config.collection}: the test side has classes that a classifier was not trained on; "
                          "choose a collection with prescribed sides, such as recipe=fashion")  # fmt: skip
     keras.utils.set_random_seed(seed)
-    kind, most = KINDS[name], config.pipeline.evaluation_pairs
-    batches = Batches(train, kind.epochs, config.train.augment, seed)
-    network = Classifier(config.train.model_copy(update={"width": kind.width}), len(batches.classes))
+    most = config.pipeline.evaluation_pairs
+    batches = Batches(train, EPOCHS, config.train.augment, seed)
+    network = Classifier(config.train.model_copy(update={"width": WIDTHS[name]}), len(batches.classes))
     fit(network, batches)
     known, probability = (softmax(network, side.images) for side in (validation, test))
     chosen = evaluation_pairs(validation.rows, validation.labels, most, config.split.seed)
