@@ -28,12 +28,11 @@ help: ## list the targets
 
 setup: $(STAMP) ## install the locked packages into .venv, with NVIDIA's where a driver is
 
-# Python compiles the modules that it imports, and only those; pip would take a minute to compile all.
 $(STAMP): requirements/$(LOCK).txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
 		{ echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(PY) -m pip install --require-hashes --no-compile --disable-pip-version-check -r requirements/$(LOCK).txt
+	$(PY) -m pip install --require-hashes --disable-pip-version-check -r requirements/$(LOCK).txt
 	@touch $@
 
 demo: ## the whole way on a generated gallery: paintings, store, training, calibration, report
