@@ -28,20 +28,15 @@ SIDE = 28
 
 
 def blobs(number: int, seed: int = 0) -> np.ndarray:
-    """Return pictures uint8 [number, 28, 28] of two ellipses each."""
+    """Return pictures uint8 [1 + number, 28, 28]: a blank one, of which no figure can be made, then two ellipses each."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:SIDE, 0:SIDE]
-    pictures = np.zeros((number, SIDE, SIDE), np.uint8)
-    for picture in pictures:
+    pictures = np.zeros((1 + number, SIDE, SIDE), np.uint8)
+    for picture in pictures[1:]:
         for _ in range(2):
             (cx, cy), (a, b) = rng.uniform(8, 20, 2), rng.uniform(3, 9, 2)
             picture[((x - cx) / a) ** 2 + ((y - cy) / b) ** 2 < 1] = 255
-    return picture_order(pictures)
-
-
-def picture_order(pictures: np.ndarray) -> np.ndarray:
-    """Return pictures with a blank one first, which no figure can be made of."""
-    return np.concatenate([np.zeros((1, SIDE, SIDE), np.uint8), pictures])
+    return pictures
 
 
 @pytest.fixture
@@ -108,7 +103,7 @@ def test_what_is_no_place_has_no_drawing(place: str, folder: Path) -> None:
 
 
 def test_pictures_without_outlines_are_passed_over_until_there_are_no_others(folder: Path) -> None:
-    write(folder, picture_order(blobs(1)[1:]))
+    write(folder, blobs(1))
     read_idx.cache_clear()
     assert all(drawing(Figures(folder, 40, 2, 0), f"{figure:05}/0").any() for figure in range(40))
     write(folder, np.zeros((5, SIDE, SIDE), np.uint8))
