@@ -28,7 +28,7 @@ SIDE = 28
 
 
 def blobs(number: int, seed: int = 0) -> np.ndarray:
-    """Return pictures uint8 [1 + number, 28, 28]: a blank one, of which no figure can be made, then two ellipses each."""
+    """Return pictures uint8 [1 + number, 28, 28]: a blank one, which makes no figure, and others of two ellipses."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:SIDE, 0:SIDE]
     pictures = np.zeros((1 + number, SIDE, SIDE), np.uint8)
