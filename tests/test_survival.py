@@ -108,7 +108,7 @@ def test_a_mistake_is_one_line_and_is_not_tried_again(config: Config, tmp_path: 
     _, err = process.communicate()
     assert process.returncode == 2
     assert [line for line in err.splitlines() if line.startswith("error: ")] == [
-        "error: train.model should be 'compact', 'plain' or a class of keras.applications, got 'Nothing'"
+        "error: train.model should be 'compact', 'plain', 'parts' or a class of keras.applications, got 'Nothing'"
     ]
     assert "Traceback" not in err
     assert incidents(tmp_path / "run") == []
