@@ -78,7 +78,7 @@ def ran_out(memory: int) -> str:
     return f"ran out of the {memory // 10**6} MB that preprocess.memory_per_worker leaves to decode"
 
 
-def decode(task: Task, path: Path) -> tuple[Answer, list[NDArray[np.uint8]]]:
+def decode(task: Task, path: str) -> tuple[Answer, list[NDArray[np.uint8]]]:
     """Return what became of the picture in `path`, and uint8 [side, side, 3] for Task.sides, none after one."""
     answer = Answer()
     try:
@@ -97,7 +97,7 @@ def decode(task: Task, path: Path) -> tuple[Answer, list[NDArray[np.uint8]]]:
     return replace(answer, profile=squares.profile), [*(squares.pixels[size] for size in task.sizes), squares.thumbnail]
 
 
-def unopened(task: Task, path: Path, error: UnreadablePicture) -> tuple[Answer, UnreadablePicture]:
+def unopened(task: Task, path: str, error: UnreadablePicture) -> tuple[Answer, UnreadablePicture]:
     """Return what is known of a picture that could not be opened, and why it could not: its size, or `error`."""
     answer = Answer()
     try:
@@ -199,7 +199,7 @@ def main() -> None:
         request = json.loads(line)
         ImageFile.LOAD_TRUNCATED_IMAGES = request["lenient"]
         signal.setitimer(signal.ITIMER_REAL, task.patience + ORPHANED)
-        answer, squares = decode(task, Path(request["path"]))
+        answer, squares = decode(task, request["path"])
         signal.setitimer(signal.ITIMER_REAL, 0)
         if squares:
             np.concatenate([pixels.ravel() for pixels in squares], out=shared)

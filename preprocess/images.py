@@ -72,7 +72,7 @@ def unreadable_explained() -> Iterator[None]:
 
 
 @contextmanager
-def open_picture(path: Path) -> Iterator[Image.Image]:
+def open_picture(path: Path | str) -> Iterator[Image.Image]:
     """Open a picture file of an allowed format. Raises UnreadablePicture with the reason."""
     with unreadable_explained():
         image = Image.open(path, formats=FORMATS)

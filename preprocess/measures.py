@@ -1,5 +1,7 @@
 """What is told of every stored picture: how bright, contrasty and colourful it is, and its perceptual hash."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -20,12 +22,16 @@ def statistics(thumbnail: NDArray[np.uint8]) -> dict[str, float]:
     }
 
 
-def perceptual_hash(thumbnail: NDArray[np.uint8]) -> str:
-    """Return the 64-bit perceptual hash of a picture, uint8 [side, side, 3], as 16 hexadecimal digits.
+def perceptual_hashes(thumbnails: Sequence[NDArray[np.uint8]]) -> list[str]:
+    """Return the 64-bit perceptual hash of each of some pictures, uint8 [side, side, 3], as 16 hexadecimal digits.
 
     A bit says whether a coefficient of the cosine transform is above their median (Zauner 2010). The same as
-    imagehash.phash, without its detours.
+    imagehash.phash, without its detours, and half of the price where there are many.
     """
-    small = Image.fromarray(thumbnail).convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)
-    low = dctn(np.asarray(small, np.float64))[:FREQUENCIES, :FREQUENCIES]
-    return np.packbits(low > np.median(low)).tobytes().hex()
+    small = [
+        np.asarray(Image.fromarray(thumbnail).convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC), np.float64)
+        for thumbnail in thumbnails
+    ]
+    low = dctn(np.reshape(small, (-1, SIDE, SIDE)), axes=(1, 2))[:, :FREQUENCIES, :FREQUENCIES]
+    above = low > np.median(low, axis=(1, 2), keepdims=True)
+    return [bits.tobytes().hex() for bits in np.packbits(above.reshape(len(low), -1), axis=1)]

@@ -102,7 +102,7 @@ class Plan:
             if not (retry and retryable(rows)) and intact(store, files):
                 for name in files:
                     link_or_copy(store.path / name, self.folder / "store" / name)
-                write_json(job.record, {"asked": job.asked, "rows": rows, "files": files})
+                job.record_done(rows, files)
 
 
 def sealed_files(store: Store, job: Job) -> dict[str, str]:

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from preprocess.common.config import Preprocess
 from preprocess.common.errors import StoreError, UnreadablePicture
-from preprocess.common.files import digest, exists, read_json, sha256_file, write_json, written_aside
+from preprocess.common.files import compact_json, digest, exists, read_json, sha256_file, write_text, written_aside
 from preprocess.common.places import Place
 from preprocess.decoder import Decoder, Undecodable
 from preprocess.images import Squares
-from preprocess.measures import perceptual_hash, statistics
+from preprocess.measures import perceptual_hashes, statistics
 from preprocess.recipe import recipe
 from preprocess.sharding import ShardWriter
 from preprocess.sources import Source
@@ -85,6 +85,10 @@ class Job:
             return None
         return record if record.get("asked") == self.asked else None
 
+    def record_done(self, rows: list[dict[str, Any]], files: dict[str, str]) -> None:
+        """Record that this job is done: what became of its rows, FOUND, and the SHA-256 of its files by their names."""
+        write_text(self.record, compact_json({"asked": self.asked, "rows": rows, "files": files}))
+
 
 def build_shard(job: Job) -> dict[str, Any]:
     """Build one shard and return what it came to: pictures, reasons of the quarantined, bytes, and the peak of memory.
@@ -114,7 +118,7 @@ def build_shard(job: Job) -> dict[str, Any]:
                 measure(unmeasured, job.source.hashes_meaningful)
         measure(unmeasured, job.source.hashes_meaningful)
     written = {shard_name(size, job.number): writer.sha256 for size, writer in writers.items()}
-    write_json(job.record, {"asked": job.asked, "rows": rows, "files": written})
+    job.record_done(rows, written)
     return {
         "pictures": len(rows), "reasons": reasons(rows), "bytes": sum(row.bytes for row in job.rows),
         "memory": anonymous_memory() + decoder.peak,
@@ -125,8 +129,11 @@ def measure(unmeasured: list[tuple[dict[str, Any], NDArray[np.uint8]]], hashed: 
     """Add to rows what their thumbnails tell, with the perceptual hash where `hashed`, and empty the list."""
     for found, thumbnail in unmeasured:
         found |= statistics(thumbnail)
-        if hashed:
-            found["phash"] = perceptual_hash(thumbnail)
+    if hashed and unmeasured:
+        for (found, _), phash in zip(
+            unmeasured, perceptual_hashes([thumbnail for _, thumbnail in unmeasured]), strict=True
+        ):
+            found["phash"] = phash
     unmeasured.clear()
 
 

@@ -14,7 +14,7 @@ from preprocess.common.errors import UnreadablePicture
 from preprocess.gallery.files import make
 from preprocess.gallery.plan import plan
 from preprocess.images import jpeg_quality, make_squares, open_picture, to_srgb
-from preprocess.measures import perceptual_hash, statistics
+from preprocess.measures import perceptual_hashes, statistics
 from tests.helpers import BLUE, GREEN, GREY, RED, YELLOW, encoded, near, pixels, psnr, raiser, smooth, squares
 
 # How an upright picture is stored by a camera that was held otherwise (EXIF 2.32, 4.6.4 A).
@@ -252,7 +252,7 @@ def test_any_picture_is_refused_or_gives_every_square(
     for size, got in made.pixels.items():
         assert got.shape == (size, size, 3)
         assert got.dtype == np.uint8
-    assert len(perceptual_hash(made.thumbnail)) == 16
+    assert [len(phash) for phash in perceptual_hashes([made.thumbnail])] == [16]
     assert all(0 <= value <= 255 for value in statistics(made.thumbnail).values())
 
 
