@@ -71,6 +71,8 @@ def local_cluster(workers: int) -> Iterator[Any]:
         "distributed.worker.profile.enabled": False,
         "distributed.admin.tick.interval": "1s", "distributed.admin.tick.cycle": "5s",
         "distributed.admin.system-monitor.interval": "5s", "distributed.admin.system-monitor.disk": False,
+        # For its developers dask keeps the last thousand messages, and with them the rows of a thousand shards.
+        "distributed.admin.low-level-log-length": 0,
     }  # fmt: skip
     # Workers inherit the block, so Ctrl-C reaches this process alone, which then ends them in good order. The tracker
     # is started before, as its first start unblocks the signal (Python 3.11).

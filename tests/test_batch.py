@@ -1,5 +1,6 @@
 """Batch use: parts that know nothing of each other, and workers of a dask scheduler that is already there."""
 
+import gc
 import os
 import signal
 import socket
@@ -14,12 +15,12 @@ import psutil
 import pytest
 
 from preprocess.build import build_part, build_store, seal_parts
-from preprocess.cluster import local_cluster, workers_of
+from preprocess.cluster import local_cluster, run_jobs, workers_of
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import StoreError
 from preprocess.manifest import make_manifest
 from preprocess.plan import Part, Plan
-from preprocess.shard import build_shard
+from preprocess.shard import Job, build_shard
 from preprocess.store import Store, current_store
 from tests.conftest import ROOT
 from tests.helpers import collection, command, smooth, store_files, write_config, write_table
@@ -86,6 +87,17 @@ def end(process: subprocess.Popen[bytes]) -> None:
 def test_there_are_as_many_local_workers_as_asked_for(workers: int) -> None:
     with local_cluster(workers) as client:
         assert workers_of(client) == workers
+
+
+def test_the_rows_of_a_shard_are_let_go_once_it_is_built(tmp_path: Path) -> None:
+    collection(tmp_path / "pictures")
+    config = load_config(write_config(tmp_path, preprocess={"workers": 1, "rows_per_shard": 1}))
+    plan = Plan.of(config, make_manifest(config))
+    plan.start()
+    with local_cluster(1) as client:
+        run_jobs(plan.jobs(), client, lambda _: None)
+        left = [job for job in gc.get_objects() if isinstance(job, Job) and job.folder == plan.folder]
+        assert len(left) < 5  # of 20; some are still on their way
 
 
 def free_port() -> int:
