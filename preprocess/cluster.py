@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
@@ -30,10 +31,11 @@ def run_jobs(jobs: Iterator[Job], client: Any, finished: Callable[[dict[str, Any
     from distributed import Future, KilledWorker, as_completed
 
     def submit(count: int) -> list[Future]:
-        return [
-            client.submit(build_shard, job, key=f"shard {job.number} of {job.folder.name}", pure=False)
-            for job in islice(jobs, count)
-        ]
+        with interrupt_held():
+            return [
+                client.submit(build_shard, job, key=f"shard {job.number} of {job.folder.name}", pure=False)
+                for job in islice(jobs, count)
+            ]
 
     flying = as_completed(submit(workers_of(client)))
     for future in flying:
@@ -43,6 +45,27 @@ def run_jobs(jobs: Iterator[Job], client: Any, finished: Callable[[dict[str, Any
             raise StoreError(f"{error.task}: its worker died {TRIES} times, killed from outside or out of memory; "
                              "set preprocess.workers lower and run again: what is done is kept") from None  # fmt: skip
         flying.update(submit(1 + max(0, workers_of(client) - flying.count() - 1)))
+
+
+@contextmanager
+def interrupt_held() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block: dask's futures, broken off half made, complain on standard error.
+
+    By a handler, as a blocked signal would be taken by threads of other libraries. Where Ctrl-C means something else
+    than KeyboardInterrupt here, nothing is done.
+    """
+    ours = threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    held: list[int] = []
+    signal.signal(signal.SIGINT, lambda number, _: held.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if held:
+        raise KeyboardInterrupt
 
 
 def workers_of(client: Any) -> int:

@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -98,6 +99,28 @@ def test_the_rows_of_a_shard_are_let_go_once_it_is_built(tmp_path: Path) -> None
         run_jobs(plan.jobs(), client, lambda _: None)
         left = [job for job in gc.get_objects() if isinstance(job, Job) and job.folder == plan.folder]
         assert len(left) < 5  # of 20; some are still on their way
+
+
+def test_ctrl_c_waits_until_a_shard_is_handed_over(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan, handed = Plan.of(config, make_manifest(config)), []
+    plan.start()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with local_cluster(1) as client:
+            submit = client.submit
+
+            def interrupted(*given: Any, **named: Any) -> Any:
+                os.kill(os.getpid(), signal.SIGINT)
+                handed.append(submit(*given, **named))
+                return handed[-1]
+
+            monkeypatch.setattr(client, "submit", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                run_jobs(plan.jobs(), client, lambda _: None)
+        assert len(handed) == 1
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def free_port() -> int:
