@@ -127,12 +127,13 @@ def build_shard(job: Job) -> dict[str, Any]:
 
 def measure(unmeasured: list[tuple[dict[str, Any], NDArray[np.uint8]]], hashed: bool) -> None:
     """Add to rows what their thumbnails tell, with the perceptual hash where `hashed`, and empty the list."""
+    if not unmeasured:
+        return
+    rows, thumbnails = zip(*unmeasured, strict=True)
     for found, thumbnail in unmeasured:
         found |= statistics(thumbnail)
-    if hashed and unmeasured:
-        for (found, _), phash in zip(
-            unmeasured, perceptual_hashes([thumbnail for _, thumbnail in unmeasured]), strict=True
-        ):
+    if hashed:
+        for found, phash in zip(rows, perceptual_hashes(thumbnails), strict=True):
             found["phash"] = phash
     unmeasured.clear()
 

@@ -84,7 +84,7 @@ def write_text(path: Place, text: str) -> None:
 
 
 def compact_json(value: object) -> str:
-    """Return `value` as JSON in one line with sorted keys; indenting it would take ten times as long."""
+    """Return `value` as JSON in one line with sorted keys: fast, as Python indents in Python and not in C."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
 
 
