@@ -1,4 +1,4 @@
-"""A warm child process that decodes pictures one at a time, so that no file can take down, hang or bloat its parent."""
+"""A warm child process that decodes pictures, so that no file can take down, hang or bloat its parent."""
 
 import errno
 import json
@@ -27,7 +27,7 @@ from preprocess.decoding import BASE, Answer, Task, ran_out
 from preprocess.images import Squares
 
 PATIENCE = 120.0
-"""Seconds for one picture. Lossless JPEG 2000, the slowest, takes one for 4 megapixels, PNG for 70 (2026, one core)."""
+"""Seconds for one request. Lossless JPEG 2000, the slowest, takes one for 4 megapixels, PNG for 70 (2026, one core)."""
 LOOK = 0.02
 """Seconds between two looks at a child's memory."""
 END = 5.0
@@ -40,7 +40,10 @@ ENVIRONMENT = {
 LONGEST_LINE = 1 << 16
 SHARED = next(Path("/dev").glob("shm"), None)
 """Where the file lies that a child's squares come in: they cost 0.1 ms a picture less than through a socket."""
-ANSWER = TypeAdapter(Answer)
+NOTHING = np.empty(0, np.uint8)
+ANSWERS = TypeAdapter(list[Answer])
+Told = tuple[Answer, NDArray[np.uint8]]
+"""An answer, and the pixels that came with it, none where there is a problem."""
 
 
 class Header(NamedTuple):
@@ -101,8 +104,8 @@ class Child:
         path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
         self.socket, theirs = socket.socketpair()
         with theirs, TemporaryFile(dir=SHARED) as file:
-            file.truncate(task.bytes)
-            self.pixels = mmap.mmap(file.fileno(), task.bytes, access=mmap.ACCESS_READ)
+            file.truncate(task.shared)
+            self.pixels = mmap.mmap(file.fileno(), task.shared, access=mmap.ACCESS_READ)
             self.process = subprocess.Popen(  # noqa: S603 - this very interpreter
                 [sys.executable, "-P", "-m", "preprocess.decoding", json.dumps(asdict(task)), str(file.fileno())],
                 stdin=theirs.fileno(), stdout=subprocess.DEVNULL, pass_fds=[file.fileno()],
@@ -113,15 +116,15 @@ class Child:
         self.speaks.register(self.socket, select.POLLIN)
         self.system = psutil.Process(self.process.pid)
         try:
-            self.ask(b"", PATIENCE)
+            self.ask(b"", 1, PATIENCE)
         except BaseException as error:
             self.end()
             if isinstance(error, ChildDied | ChildStopped):
                 raise StoreError(f"the decoder does not start: it {error}; standard error may say why") from None
             raise
 
-    def ask(self, request: bytes, patience: float) -> tuple[Answer, NDArray[np.uint8]]:
-        """Return the answer to a request, and a copy of the pixels that lie in the shared memory.
+    def ask(self, request: bytes, count: int, patience: float) -> list[Told]:
+        """Return the answers to a request for `count` pictures, with copies of what lies in the shared memory.
 
         Raises ChildDied, ChildStopped.
         """
@@ -132,12 +135,16 @@ class Child:
         while not line.endswith(b"\n") and len(line) < LONGEST_LINE:
             line += self.receive()
         try:
-            answer = ANSWER.validate_json(line)
+            answers = ANSWERS.validate_json(line)
         except ValidationError:
-            answer = Answer()
-        if (answer.profile is None) == (answer.problem is None):
+            answers = []
+        if len(answers) != count or any((answer.profile is None) == (answer.problem is None) for answer in answers):
             raise ChildDied("answered nonsense")
-        return answer, np.array(np.frombuffer(self.pixels, np.uint8) if answer.profile else (), np.uint8)
+        slots = self.task.slots(self.pixels)
+        return [
+            (answer, np.array(slot if answer.profile else NOTHING))
+            for answer, slot in zip(answers, slots, strict=False)
+        ]
 
     def receive(self) -> bytes:
         """Wait for bytes and return them. Raises ChildDied, ChildStopped."""
@@ -191,8 +198,8 @@ class Child:
 
 
 class Decoder:
-    """A child process that decodes one picture at a time within `memory` bytes, started when first needed, kept warm,
-    and replaced where it hangs, dies or grows. A context manager; not to be shared by threads.
+    """A child process that decodes pictures within `memory` bytes, started when first needed, kept warm, and replaced
+    where it hangs, dies or grows. A context manager; not to be shared by threads.
     """
 
     def __init__(
@@ -215,8 +222,30 @@ class Decoder:
         Raises Undecodable with the reason, which depends on the file and the settings alone; OSError (MACHINE_ERRORS)
         and StoreError for faults of the machine.
         """
-        request = json.dumps({"path": str(path.absolute()), "lenient": lenient}).encode() + b"\n"
-        answer, pixels = self.insist(request)
+        return self.understood(path, self.insist(path, lenient))
+
+    def decode_all(self, paths: Sequence[Path]) -> list[Decoded | Undecodable]:
+        """Return what `decode` returns or raises as Undecodable for each of at most `task.at_once` files.
+
+        The child is asked once for all, which spares it and its parent to be woken for each; where it fails, once for
+        each, so that whatever it does is blamed on one picture. Raises OSError and StoreError as `decode` does.
+        """
+        told: list[Told] = []
+        with suppress(ChildDied, ChildStopped):
+            told = self.ask(paths) if paths else []
+        if not told or any(answer.starved for answer, _ in told):
+            told = [self.insist(path) for path in paths]
+        found: list[Decoded | Undecodable] = []
+        for path, each in zip(paths, told, strict=True):
+            try:
+                found.append(self.understood(path, each))
+            except Undecodable as error:
+                found.append(error)
+        return found
+
+    def understood(self, path: Path, told: Told) -> Decoded:
+        """Return what a child made of the picture in `path`. Raises Undecodable, OSError."""
+        answer, pixels = told
         if answer.errno is not None:
             raise OSError(answer.errno, answer.problem, str(path))
         if answer.problem is not None:
@@ -229,41 +258,51 @@ class Decoder:
         made = Squares(dict(zip(self.task.sizes, squares, strict=False)), squares[-1], answer.profile or "")
         return Decoded(Header.of(answer), made)
 
-    def insist(self, request: bytes) -> tuple[Answer, NDArray[np.uint8]]:
-        """Return the answer to a request, of a second child where the first may have failed for what came before."""
+    def insist(self, path: Path, lenient: bool = False) -> Told:
+        """Return the answer for one picture, of a second child where the first may have failed for what came before.
+
+        Raises Undecodable, StoreError.
+        """
         warm = self.child is not None
+        with suppress(ChildDied):  # perhaps the kernel's choice when another process was hungry
+            told = self.answered(path, lenient)
+            if not (told[0].starved and warm):
+                return told
         try:
-            answer, pixels = self.ask(request)
-            if not (answer.starved and warm):
-                return answer, pixels
-        except ChildDied:
-            pass  # perhaps the kernel's choice when another process was hungry
-        try:
-            return self.ask(request)
+            return self.answered(path, lenient)
         except ChildDied as death:
             if death.killed:
                 raise StoreError(
                     "the system killed the decoder twice, for want of memory; "
                     "set preprocess.workers or preprocess.memory_per_worker lower"
                 ) from None
-            raise Undecodable(f"the decoder {death}, twice") from None
+            return Answer(problem=f"the decoder {death}, twice"), NOTHING
 
-    def ask(self, request: bytes) -> tuple[Answer, NDArray[np.uint8]]:
-        """Return the answer of the child there is or a new one, which is kept if it is as good as new."""
+    def answered(self, path: Path, lenient: bool) -> Told:
+        """Return the answer for one picture, or what stands in for it. Raises ChildDied."""
+        try:
+            return self.ask([path], lenient)[0]
+        except ChildStopped as stopped:
+            return stopped.answer, NOTHING
+
+    def ask(self, paths: Sequence[Path], lenient: bool = False) -> list[Told]:
+        """Return the answers of the child there is or a new one, which is kept if it is as good as new.
+
+        Raises ChildDied, ChildStopped.
+        """
         if self.child and self.child.speaks.poll(0):  # unasked, or because it ended
             self.close()
         child, self.child = self.child or Child(self.task), None
+        request = {"paths": [str(path.absolute()) for path in paths], "lenient": lenient}
         try:
-            answer, pixels = child.ask(request, self.task.patience)
-            if not (answer.starved or child.has_grown()):
+            told = child.ask(json.dumps(request).encode() + b"\n", len(paths), self.task.patience)
+            if not (any(answer.starved for answer, _ in told) or child.has_grown()):
                 self.child = child
-        except ChildStopped as stopped:
-            answer, pixels = stopped.answer, np.empty(0, np.uint8)
         finally:
             self.peak = max(self.peak, child.peak)
             if self.child is None:
                 child.end()
-        return answer, pixels
+        return told
 
     def close(self) -> None:
         """End the child; the next picture would start another."""

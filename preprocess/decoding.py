@@ -1,6 +1,6 @@
-"""The child in which pictures are decoded: a JSON line in names one, a JSON line out says what became of it.
+"""The child in which pictures are decoded: a JSON line in names some, a JSON line out says what became of them.
 
-Its squares, and their thumbnail, lie in memory shared with the parent. `preprocess.decoder` starts and watches it.
+Their squares and thumbnails lie in memory shared with the parent. `preprocess.decoder` starts and watches it.
 """
 
 import importlib
@@ -28,6 +28,9 @@ BASE = 40_000_000
 """Bytes of a child between two pictures: 17 MB at its start, 26 to 34 MB after 1500 pictures of all kinds."""
 ORPHANED = 3.0
 """Seconds beyond the parent's patience after which nobody can be waiting any more."""
+AT_ONCE, MOST_SHARED = 16, 6_000_000
+"""Pictures of one request, and bytes of what is made of them: parent and child are woken once for all, which is 5 %
+of the whole stage (docs/resizing.md), and the parent holds so many more bytes."""
 WEBP_SIDE = 16_383
 """Pixels on the longest side of a WebP, unless it is animated."""
 PLUGINS = ("Avif", "Bmp", "Gif", "Jpeg", "Jpeg2K", "Mpo", "Png", "Tiff", "WebP")
@@ -53,6 +56,20 @@ class Task:
     def bytes(self) -> int:
         """How many those pixels take."""
         return sum(3 * side * side for side in self.sides)
+
+    @property
+    def at_once(self) -> int:
+        """How many pictures may be asked for at once."""
+        return max(1, min(AT_ONCE, MOST_SHARED // self.bytes))
+
+    @property
+    def shared(self) -> int:
+        """Bytes of the memory where the pixels of so many pictures lie, one after the other."""
+        return self.at_once * self.bytes
+
+    def slots(self, shared: mmap.mmap) -> NDArray[np.uint8]:
+        """Return that memory as uint8 [at_once, bytes]."""
+        return np.frombuffer(shared, np.uint8).reshape(self.at_once, self.bytes)
 
 
 @dataclass(frozen=True)
@@ -181,9 +198,9 @@ def load_plugins() -> None:
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 
-def send(answer: Answer) -> None:
-    """Write one answer to the socket that is standard input, where nothing that a decoder prints can come between."""
-    os.write(0, json.dumps(vars(answer)).encode() + b"\n")
+def send(*answers: Answer) -> None:
+    """Write answers to the socket that is standard input, where nothing that a decoder prints can come between."""
+    os.write(0, json.dumps([vars(answer) for answer in answers]).encode() + b"\n")
 
 
 def main() -> None:
@@ -191,7 +208,7 @@ def main() -> None:
     task = Task(**json.loads(sys.argv[1]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which ends this process
     load_plugins()
-    shared = np.frombuffer(mmap.mmap(int(sys.argv[2]), task.bytes), np.uint8)
+    slots = task.slots(mmap.mmap(int(sys.argv[2]), task.shared))
     limit_memory(task.memory)
     send(Answer(problem="no picture yet"))
     os.dup2(1, 2)  # nowhere, which is where decoders may print; until here it tells why a start failed
@@ -199,11 +216,14 @@ def main() -> None:
         request = json.loads(line)
         ImageFile.LOAD_TRUNCATED_IMAGES = request["lenient"]
         signal.setitimer(signal.ITIMER_REAL, task.patience + ORPHANED)
-        answer, squares = decode(task, request["path"])
+        answers = []
+        for path, slot in zip(request["paths"], slots, strict=False):
+            answer, squares = decode(task, path)
+            if squares:
+                np.concatenate([pixels.ravel() for pixels in squares], out=slot)
+            answers.append(answer)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if squares:
-            np.concatenate([pixels.ravel() for pixels in squares], out=shared)
-        send(answer)
+        send(*answers)
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 import functools
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import psutil
-from numpy.typing import NDArray
 
 from preprocess.common.config import Preprocess
 from preprocess.common.errors import StoreError, UnreadablePicture
@@ -25,8 +25,9 @@ from preprocess.store import FOUND, QUARANTINED, REMOVED, STORED, shard_name
 
 RECORDS, STARTED = "records", "started.json"
 NO_FILE, NO_LONGER = "no such file", "no longer in the source"
-MEASURED_AT_ONCE = 64
-"""Pictures, whose thumbnails wait: measured in one go they cost a third, as the code stays in the processor's cache."""
+MOST_BYTES = 2**24
+"""Of the files whose pictures are decoded at once, unless one has more: from an archive or an object store they are
+copied to this machine."""
 WORKER_BYTES = 120_000_000
 """Kept of a worker's memory for the worker itself: Python, dask and the libraries it imports take about 80 MB."""
 
@@ -98,25 +99,20 @@ def build_shard(job: Job) -> dict[str, Any]:
     refuse_strangers(job)
     decoder = decoder_of(job.how)
     rows: list[dict[str, Any]] = []
-    unmeasured: list[tuple[dict[str, Any], NDArray[np.uint8]]] = []
     paths = {size: job.folder / "store" / shard_name(size, job.number) for size in job.how.sizes}
     with ExitStack() as files:
         writers: dict[int, ShardWriter] = {}
-        for number, row in enumerate(job.rows):
-            found, squares = decode(job.source, row, decoder)
-            rows.append(found)
-            if squares is None:
-                continue
-            if not writers:  # a shard without pictures has no file
+        for asked in batches(job.rows, decoder.task.at_once):
+            found, decoded = decode(job.source, asked, decoder)
+            if decoded and not writers:  # a shard without pictures has no file
                 for size, path in paths.items():
                     aside = files.enter_context(written_aside(path))
                     writers[size] = files.enter_context(ShardWriter(aside, job.rows_per_shard))
-            for size, writer in writers.items():
-                writer.write(number, squares.pixels[size])
-            unmeasured.append((found, squares.thumbnail))
-            if len(unmeasured) == MEASURED_AT_ONCE:
-                measure(unmeasured, job.source.hashes_meaningful)
-        measure(unmeasured, job.source.hashes_meaningful)
+            for place, squares in decoded.items():
+                for size, writer in writers.items():
+                    writer.write(len(rows) + place, squares.pixels[size])
+            measure(found, decoded, job.source.hashes_meaningful)
+            rows += found
     written = {shard_name(size, job.number): writer.sha256 for size, writer in writers.items()}
     job.record_done(rows, written)
     return {
@@ -125,17 +121,26 @@ def build_shard(job: Job) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def measure(unmeasured: list[tuple[dict[str, Any], NDArray[np.uint8]]], hashed: bool) -> None:
-    """Add to rows what their thumbnails tell, with the perceptual hash where `hashed`, and empty the list."""
-    if not unmeasured:
-        return
-    rows, thumbnails = zip(*unmeasured, strict=True)
-    for found, thumbnail in unmeasured:
-        found |= statistics(thumbnail)
-    if hashed:
-        for found, phash in zip(rows, perceptual_hashes(thumbnails), strict=True):
-            found["phash"] = phash
-    unmeasured.clear()
+def batches(rows: Sequence[Asked], most: int) -> Iterator[list[Asked]]:
+    """Yield rows in order, at most `most` at once, whose files have at most MOST_BYTES unless it is one."""
+    batch: list[Asked] = []
+    for row in rows:
+        if len(batch) == most or (batch and sum(each.bytes for each in (*batch, row)) > MOST_BYTES):
+            yield batch
+            batch = []
+        batch.append(row)
+    if batch:
+        yield batch
+
+
+def measure(rows: Sequence[dict[str, Any]], decoded: dict[int, Squares], hashed: bool) -> None:
+    """Add to rows what the thumbnails of those that were decoded tell, with the perceptual hash where `hashed`."""
+    thumbnails = [squares.thumbnail for squares in decoded.values()]
+    for place, thumbnail in zip(decoded, thumbnails, strict=True):
+        rows[place].update(statistics(thumbnail))
+    if hashed and decoded:
+        for place, phash in zip(decoded, perceptual_hashes(thumbnails), strict=True):
+            rows[place]["phash"] = phash
 
 
 def refuse_strangers(job: Job) -> None:
@@ -156,32 +161,47 @@ def decoder_of(how: How) -> Decoder:
     return Decoder(how.sizes, how.square, how.max_megapixels, how.memory)
 
 
-def decode(source: Source, row: Asked, decoder: Decoder) -> tuple[dict[str, Any], Squares | None]:
-    """Decode one picture; return what rows.parquet says of it, and its squares unless it is quarantined or removed.
+def decode(source: Source, rows: Sequence[Asked], decoder: Decoder) -> tuple[list[dict[str, Any]], dict[int, Squares]]:
+    """Decode some pictures; return what rows.parquet says of each, and by their places among them the squares of those
+    that are neither quarantined nor removed.
 
-    Raises StoreError where the file changes while it is read.
+    Raises StoreError where a file changes while it is read.
     """
-    found: dict[str, Any] = dict.fromkeys(FOUND)
-    if row.removed:
-        return found | {"status": REMOVED, "reason": NO_LONGER}, None
+    found: list[dict[str, Any]] = [dict.fromkeys(FOUND) for _ in rows]
+    decoded, paths = {}, {}
     try:
-        if row.place is None:
-            raise UnreadablePicture(NO_FILE)
-        try:
-            with source.fetch(row.place) as path:
-                found["sha256"] = sha256_file(path)
-                header, squares = decoder.decode(path)
-        finally:
-            if source.stamp(row.place) != (row.bytes, row.stamp):
+        with ExitStack() as files:
+            for place, row in enumerate(rows):
+                if row.removed:
+                    found[place] |= {"status": REMOVED, "reason": NO_LONGER}
+                    continue
+                try:
+                    paths[place], found[place]["sha256"] = fetch(source, row, files)
+                except UnreadablePicture as error:
+                    found[place] |= {"status": QUARANTINED, "reason": str(error)}
+            for place, made in zip(paths, decoder.decode_all(list(paths.values())), strict=True):
+                if isinstance(made, Undecodable):
+                    found[place] |= made.header._asdict() | {"status": QUARANTINED, "reason": str(made)}
+                else:
+                    found[place] |= made.header._asdict() | {"status": STORED, "profile": made.squares.profile}
+                    decoded[place] = made.squares
+    finally:
+        for row in rows:
+            if row.place is not None and not row.removed and source.stamp(row.place) != (row.bytes, row.stamp):
                 raise StoreError(f"{row.place} changed while it was read; run 'make store' again once it is at rest")
+    return found, decoded
+
+
+def fetch(source: Source, row: Asked, files: ExitStack) -> tuple[Path, str]:
+    """Return the picture's file, which is there until `files` is closed, and its SHA-256. Raises UnreadablePicture."""
+    if row.place is None:
+        raise UnreadablePicture(NO_FILE)
+    try:
+        path = files.enter_context(source.fetch(row.place))
+        return path, sha256_file(path)
     except OSError as error:
         error.filename = error.filename or row.place  # or it would be blamed on the shard that is being written
         raise
-    except UnreadablePicture as error:
-        if isinstance(error, Undecodable):
-            found |= error.header._asdict()
-        return found | {"status": QUARANTINED, "reason": str(error)}, None
-    return found | header._asdict() | {"status": STORED, "profile": squares.profile}, squares
 
 
 def reasons(rows: list[dict[str, Any]]) -> dict[str, int]:

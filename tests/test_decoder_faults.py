@@ -8,12 +8,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
 from preprocess.common.errors import StoreError
-from preprocess.decoder import LOOK, Decoder
-from preprocess.decoding import PLUGINS
+from preprocess.decoder import LOOK, Decoded, Decoder, Undecodable
+from preprocess.decoding import AT_ONCE, MOST_SHARED, PLUGINS, Task
 from tests.conftest import ROOT
 from tests.decoders import ENOUGH, PROGRAM, assert_decodes, picture, pid, pid_after, refusal
 from tests.helpers import smooth
@@ -48,10 +49,10 @@ def faulty(image):
     match name:
         case "hang": time.sleep(600)
         case "exit": os._exit(3)
-        case "babble": os.write(0, b"{}\\n")
+        case "babble": os.write(0, b"[{}]\\n")
         case "endless":
             while True: os.write(0, b"x" * 100_000)
-        case "more": os.write(0, b'{"problem": "none"}\\n and more')
+        case "more": os.write(0, b'[{"problem": "none"}]\\n and more')
         case "print": os.write(1, b"out\\n"), os.write(2, b"err\\n")
         case "disk": raise OSError(errno.EIO, "Input/output error")
         case "eat":
@@ -105,6 +106,57 @@ def test_a_child_that_fails_ends_in_a_reason_and_the_next_picture_decodes(
     assert refusal(decoder, picture(folder, name)) == reason
     assert_decodes(decoder, picture(folder))
     assert decoder.peak < ENOUGH
+
+
+def test_pictures_asked_for_at_once_are_what_each_is_alone_whatever_one_of_them_does(
+    folder: Path, decoder: Decoder
+) -> None:
+    names = ("good", "SIGSEGV", "SIGKILL once", "babble", "eat", "second", "print")
+    paths = [picture(folder, name) for name in names]
+    (folder / "text.jpg").write_text("no picture")
+    found = decoder.decode_all([*paths, folder / "text.jpg", folder / "none.jpg"])
+    assert [str(each) if isinstance(each, Undecodable) else "" for each in found] == [
+        "", "the decoder died of signal 11 (SIGSEGV), twice", "", "the decoder answered nonsense, twice",
+        "ran out of the 256 MB that preprocess.memory_per_worker leaves to decode", "", "",
+        "not a picture of an allowed format (JPEG, PNG, GIF, WEBP, TIFF, BMP, JPEG2000, AVIF)", "no such file",
+    ]  # fmt: skip
+    assert decoder.peak < ENOUGH
+
+
+def test_a_request_for_many_pictures_wakes_one_child_once_and_each_has_its_own_pixels(folder: Path) -> None:
+    paths = [folder / f"{seed}.png" for seed in range(AT_ONCE)]
+    for seed, path in enumerate(paths):
+        smooth(seed, 60 + seed, 50).save(path)
+    paths[3].write_bytes(paths[3].read_bytes()[:90])
+    with Decoder([48, 16], "crop", 400, ENOUGH) as decoder:
+        asked: list[int] = []
+        talk = decoder.ask
+        decoder.ask = lambda paths, lenient=False: asked.append(len(paths)) or talk(paths, lenient)  # type: ignore
+        found = decoder.decode_all(paths)
+        assert asked == [AT_ONCE]
+        for path, each in zip(paths, found, strict=True):
+            if path == paths[3]:
+                assert isinstance(each, Undecodable)
+                assert each.header.width == 63
+                continue
+            assert isinstance(each, Decoded)
+            alone = decoder.decode(path)
+            assert each.header == alone.header
+            for size in (48, 16):
+                np.testing.assert_array_equal(each.squares.pixels[size], alone.squares.pixels[size])
+
+
+def test_a_child_that_hangs_over_many_is_blamed_on_one(folder: Path) -> None:
+    with Decoder([48], "crop", 400, ENOUGH, patience=2) as decoder:
+        good, hung = decoder.decode_all([picture(folder), picture(folder, "hang")])
+    assert isinstance(good, Decoded)
+    assert str(hung) == "the decoder hung: no answer within 2 seconds"
+
+
+def test_large_squares_are_asked_for_a_few_at_a_time() -> None:
+    """The pixels of a request lie in memory that parent and child share, and once more with the parent."""
+    assert [Task((size,), "crop", 400, ENOUGH, 1).at_once for size in (64, 256, 512, 1024, 4096)] == [16, 16, 7, 1, 1]
+    assert Task((1024,), "crop", 400, ENOUGH, 1).shared <= MOST_SHARED
 
 
 @pytest.mark.parametrize("name", ["hang", "SIGSTOP"])

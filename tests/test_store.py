@@ -19,6 +19,7 @@ from preprocess.check import check_store
 from preprocess.common.errors import StoreError
 from preprocess.common.files import sha256_file
 from preprocess.images import make_squares, open_picture
+from preprocess.measures import perceptual_hashes, statistics
 from preprocess.sharding import ShardWriter
 from preprocess.store import Store, array_name, current_store, metadata_of, open_store, shard_name
 from tests.conftest import SOAK
@@ -137,6 +138,9 @@ def test_every_stored_picture_is_measured_and_hashed(built: Store) -> None:
     told = built.rows.filter(status="stored").select("mean", "contrast", "colour", "phash", "profile")
     assert len(told) == built.seal["stored"] > 0
     assert told.null_count().sum_horizontal().item() == 0
+    pictures = np.asarray(zarr_python(built.path / array_name(40)))[(built.rows["status"] == "stored").to_numpy()]
+    assert perceptual_hashes(list(pictures)) == told["phash"].to_list()
+    assert [statistics(picture)["mean"] for picture in pictures] == told["mean"].to_list()
 
 
 def test_the_seal_lists_every_file_and_its_digest_is_the_name(built: Store) -> None:

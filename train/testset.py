@@ -17,7 +17,7 @@ from preprocess.common.errors import SourceError
 from preprocess.common.files import digest, read_bytes, read_json, write_bytes, write_json
 from preprocess.common.progress import Progress
 from preprocess.decoder import Decoder
-from preprocess.shard import Asked, How, decode
+from preprocess.shard import Asked, How, batches, decode
 from preprocess.sources.base import Found
 from preprocess.sources.files import Table
 from train.model import PairNetwork
@@ -91,8 +91,12 @@ def decoded(
             batch = asked[start : start + BATCH]
 
             def share(worker: int, batch: list[Asked] = batch) -> list[tuple[str | None, NDArray[np.uint8] | None]]:
-                found = (decode(source, row, decoders[worker]) for row in batch[worker::workers])
-                return [(row["reason"], squares and squares.pixels[size]) for row, squares in found]
+                found: list[tuple[str | None, NDArray[np.uint8] | None]] = []
+                for some in batches(batch[worker::workers], decoders[worker].task.at_once):
+                    rows, squares = decode(source, some, decoders[worker])
+                    made = {place: square.pixels[size] for place, square in squares.items()}
+                    found += [(row["reason"], made.get(place)) for place, row in enumerate(rows)]
+                return found
 
             shares = list(pool.map(share, range(workers)))
             found = [shares[number % workers][number // workers] for number in range(len(batch))]
