@@ -55,9 +55,8 @@ def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     home = tmp_path_factory.mktemp("judge")
     tiny_collection(home)
-    config = load_config(
-        home / "config.yaml", ["train.steps=80", "train.validate_every=40", "train.learning_rate=0.005"]
-    )
+    changes = ["train.steps=80", "train.validate_every=40", "train.learning_rate=0.005", "evaluate.crowding=1.2"]
+    config = load_config(home / "config.yaml", changes)
     run = make_run(config, None)
     fit(run, config.pipeline)
     evaluate(run, config)

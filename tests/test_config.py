@@ -110,6 +110,8 @@ def test_settings_that_do_not_agree_are_refused(tmp_path: Path) -> None:
     assert "split.fold must be less than split.folds = 5, got 5" in complaint(tmp_path, "split: {folds: 5, fold: 5}")
     message = complaint(tmp_path, "train: {model: plain, view: 0.5}")
     assert message == "train.model plain takes one size only; leave out train.stages, train.view, train.corners"
+    message = complaint(tmp_path, "train: {loss: contrastive}\nevaluate: {crowding: 1}")
+    assert "evaluate.crowding needs train.loss sigmoid" in message
 
 
 def test_every_mistake_is_named_at_once(tmp_path: Path) -> None:

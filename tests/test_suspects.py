@@ -8,6 +8,7 @@ import pytest
 
 from tests.helpers import command
 from train.compare import Bench, predict
+from train.familiar import load_familiar
 
 HOSTILE = '<img src="x">&.png'
 
@@ -34,13 +35,18 @@ def page(judge: Path, folders: tuple[Path, Path], *options: object) -> str:
     return out.read_text(encoding="utf-8")
 
 
-def test_every_pair_has_the_probability_that_predict_gives_it(judge: Path, folders: tuple[Path, Path]) -> None:
-    text = page(judge, folders, "--prior", 0.2)
+def test_every_pair_has_the_probability_that_predict_gives_it(
+    judge: Path, folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Of a run that makes much of how crowded it is around a picture."""
+    run = shutil.copytree(judge, tmp_path / "run")
+    load_familiar(judge)._replace(crowding=4.0).write(run)
+    text = page(run, folders, "--prior", 0.2)
     cells = re.findall(r'class="(?:cell|self)(?: first)?"[^>]*>([^<]*)</td>', text)
     files = [path for folder in folders for path in sorted(folder.iterdir())]
     assert len(cells) == 25
     pairs = [(a, b) for a in files for b in files]
-    for cell, (a, b), found in zip(cells, pairs, predict(judge, pairs, Bench(prior=0.2)), strict=True):
+    for cell, (a, b), found in zip(cells, pairs, predict(run, pairs, Bench(prior=0.2)), strict=True):
         assert cell == "" if a == b else abs(int(cell.partition("&")[0]) - 100 * found["probability"]) <= 0.51
 
 

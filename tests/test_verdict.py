@@ -15,6 +15,7 @@ from tests.helpers import command
 from train.calibrate import POINTS, Calibration, load_calibration
 from train.compare import Bench, judged, predict
 from train.familiar import Familiar, load_familiar, sample
+from train.run import open_run
 
 CALIBRATION = Calibration(1.0, 0.0, {"accuracy": 0.5, "equal-error": 0.4, "few-false-alarms": 0.9}, 1)
 
@@ -51,7 +52,7 @@ def test_what_is_far_from_all_training_pictures_is_strange() -> None:
 
     training = np.array([at(angle) for angle in range(0, 90, 10)], np.float32)
     validation = np.array([at(angle) for angle in np.linspace(-6, 86, 100)], np.float32)
-    familiar = Familiar.learned(training, validation)
+    familiar = Familiar(training).limited(validation)
     assert familiar.strange(np.array([at(44), at(84), at(120), at(-90)], np.float32)).tolist() == [
         False,
         False,
@@ -59,6 +60,33 @@ def test_what_is_far_from_all_training_pictures_is_strange() -> None:
         True,
     ]
     assert familiar.distances(np.array([at(90)], np.float32))[0] == pytest.approx(2 * np.sin(np.radians(5)), abs=1e-3)
+
+
+def test_pictures_that_many_are_like_count_less_alike() -> None:
+    """Two crowded pictures and two rare ones, at the same angle."""
+    rng = np.random.default_rng(0)
+    crowd = rng.normal([1, 0, 0, 0], 0.1, (50, 4)).astype(np.float32)
+    training = crowd / np.linalg.norm(crowd, axis=1, keepdims=True)
+    pictures = np.array([[1, 0, 0, 0], [0.8, 0.6, 0, 0], [0, 0, 1, 0], [0, 0, 0.8, 0.6]], np.float32)
+    plain, weighed = (Familiar(training, crowding=given).weighed(pictures) for given in (0.0, 1.2))
+    assert plain is pictures
+    crowded, rare = weighed[0] @ weighed[1], weighed[2] @ weighed[3]
+    assert crowded < 0.45
+    assert 0.6 < rare < 0.8
+    around = np.sort(training @ pictures.T, axis=0)[-10:].mean(axis=0)
+    np.testing.assert_allclose(np.linalg.norm(weighed, axis=1), np.exp(-0.6 * around), rtol=1e-5)
+    np.testing.assert_allclose(Familiar(training).distances(weighed), Familiar(training).distances(pictures), atol=1e-3)
+
+
+def test_two_files_get_the_score_that_their_pair_has_in_the_evaluation(judge: Path) -> None:
+    pairs = pl.read_parquet(judge / "pairs.parquet").head(20)
+    keys = open_run(judge).store.rows["key"]
+    files = [
+        (pictures(judge) / keys[left], pictures(judge) / keys[right])
+        for left, right in zip(pairs["left"], pairs["right"], strict=True)
+    ]
+    assert load_familiar(judge).crowding > 0
+    assert [found["score"] for found in predict(judge, files)] == pytest.approx(pairs["score"].to_list(), abs=1e-3)
 
 
 def test_a_sample_of_training_pictures_is_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,6 +66,7 @@ def predict(path: Path, pairs: Sequence[tuple[Path, Path]], bench: Bench = Bench
     embeddings = embed_files(run, network, files)
     strange = familiar.strange(embeddings)
     left, right = np.array([[place[file] for file in pair] for pair in pairs]).T
+    embeddings = familiar.weighed(embeddings)
     scores = score(network, run.settings.loss, embeddings[left], embeddings[right])
     return [
         {"first": str(pair[0]), "second": str(pair[1]), "score": float(found), "prior": bench.prior, **verdict}

@@ -49,7 +49,7 @@ class Tally:
         self, embeddings: NDArray[np.float32], labels: NDArray[np.int32], score: Callable[[Any], Numbers],
         calibration: Calibration, seed: int = 0,
     ) -> None:  # fmt: skip
-        """Unit vectors [n, d] and labels [n]; `score` gives the score of a cosine."""
+        """Embeddings [n, d] and labels [n]; `score` gives the score of a product of two."""
         rows = np.arange(len(labels))
         if len(rows) > LOOKED_AT:
             rows = np.sort(np.random.default_rng(seed).choice(rows, LOOKED_AT, replace=False))

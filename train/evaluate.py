@@ -38,22 +38,22 @@ def evaluate(run: Run, config: Config) -> dict[str, Any]:
     with exclusive(run.path, RunError):
         network, reader = load_network(run), Reader(run.store, run.settings.size)
         seed, most = run.pins["settings"]["split"]["seed"], config.pipeline.evaluation_pairs
-        validated = look(run, network, reader, VALIDATION, most)
+        known = sample(side_rows(run.split, TRAIN)[0], seed)
+        familiar = Familiar(embed_rows(network, reader, known, "embed train"), crowding=config.evaluate.crowding)
+        validated = look(run, network, reader, VALIDATION, most, familiar)
         learned = together(validated)
         calibration = calibrate(learned.same, learned.scores, learned.weights, config.evaluate.calibration)
-        known = sample(side_rows(run.split, TRAIN)[0], seed)
-        training = embed_rows(network, reader, known, "embed train")
         yardstick = Yardstick.made(reader, known, validated)
         baseline = shortcut_scorer(run.store, run.split, seed)
         sides, tables, closer = {}, [], {}
         traits, score = traits_of(run.store.rows), partial(score_cosines, network, run.settings.loss)
-        for name, side in look(run, network, reader, TEST, most).items():
+        for name, side in look(run, network, reader, TEST, most, familiar).items():
             sides[name] = measure(run, name, side, baseline(side.pairs), calibration, config)
             sides[name] |= {"calibrated_by": compared(learned, side.known)}
             sides[name] |= {"without_learning": yardstick.figures(reader, name, side)}
             tables.append(table(name, side, calibration))
             closer[name] = look_closer(run, score, name, side, calibration, traits, config)
-        Familiar.learned(training, np.concatenate([side.embeddings for side in validated.values()])).write(run.path)
+        familiar.limited(np.concatenate([side.embeddings for side in validated.values()])).write(run.path)
         write_parquet(run.path / "pairs.parquet", pl.concat(tables))
         write_json(run.path / "calibration.json", calibration.as_json())
         write_json(run.path / "evaluation.json", closer)

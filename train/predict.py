@@ -83,8 +83,8 @@ def score(
 
 
 def score_cosines(network: PairNetwork, loss: str, cosines: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the score [m] of two unit vectors with these cosines [m]: verifiers see nothing else of a pair, so two
-    numbers stand for each embedding."""
+    """Return the score [m] of two unit vectors with these cosines [m], or with the sigmoid loss of any two embeddings
+    with these products, -1 to 1: verifiers see nothing else of a pair, so two numbers stand for each embedding."""
     across = np.sqrt(1 - cosines**2)
     first = np.broadcast_to(np.array([1, 0], np.float32), (len(cosines), 2))
     return score(network, loss, first, np.stack([cosines, across], axis=1))

@@ -14,8 +14,8 @@ BLOCK = 256
 def retrieval(embeddings: NDArray[np.float32], labels: NDArray[np.int32], seed: int = 0) -> dict[str, Any]:
     """Return recall@k for RANKS, mean average precision (Manning, Raghavan and Schütze 2008, 8.4), and the counts.
 
-    Unit vectors [n, d] with labels [n]. Each picture whose artist has another is asked with; all others are ranked by
-    their cosine. recall@k is the share of questions with one of the same artist among the first k.
+    Embeddings [n, d] with labels [n]. Each picture whose artist has another is asked with; all others are ranked by
+    their product with it. recall@k is the share of questions with one of the same artist among the first k.
     """
     counts = np.bincount(labels)[labels]
     asked = np.flatnonzero(counts >= 2)

@@ -9,6 +9,7 @@ from pipeline.feeds import Source
 from pipeline.split import can_pair, side_rows
 from pipeline.streams import PairList
 from train.calibrate import Numbers
+from train.familiar import Familiar
 from train.model import PairNetwork
 from train.predict import embed_rows, score_pairs
 from train.quality import Known
@@ -33,14 +34,16 @@ class Side(NamedTuple):
         return Known(self.pairs.same, self.scores, np.linalg.norm(gaps, axis=1).astype(np.float64), balance(self.pairs))
 
 
-def look(run: Run, network: PairNetwork, source: Source, sides: tuple[str, ...], most_pairs: int) -> dict[str, Side]:
-    """Return those of `sides` that have pairs of both kinds, each scored on at most `most_pairs`."""
+def look(
+    run: Run, network: PairNetwork, source: Source, sides: tuple[str, ...], most_pairs: int, familiar: Familiar
+) -> dict[str, Side]:
+    """Return those of `sides` that have pairs of both kinds, its embeddings weighed, and at most `most_pairs`."""
     found = {}
     for name in sides:
         if can_pair(run.split, name):
             rows, labels = side_rows(run.split, name)
             pairs = side_pairs(run, name, most_pairs)
-            embeddings = embed_rows(network, source, rows, f"embed {name}")
+            embeddings = familiar.weighed(embed_rows(network, source, rows, f"embed {name}"))
             scores = score_pairs(network, run.settings.loss, rows, embeddings, pairs)
             found[name] = Side(rows, labels, embeddings, pairs, scores)
     return found

@@ -32,8 +32,8 @@ Watch = Callable[[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]], No
 
 
 class Judge(NamedTuple):
-    """What one run says: unit vectors float32 [n, d] of the pictures, of which some are not `usable` [n], what score a
-    cosine [m] gets, and what the score is worth."""
+    """What one run says: embeddings float32 [n, d] of the pictures, of which some are not `usable` [n], what score a
+    product [m] of two gets, and what the score is worth."""
 
     embeddings: NDArray[np.float32]
     usable: NDArray[np.bool_]
@@ -47,7 +47,7 @@ class Judge(NamedTuple):
 
 
 def cosines(embeddings: NDArray[np.float32], left: NDArray[np.int64], right: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return the products [m] of unit vectors [n, d] at the places left and right [m].
+    """Return the products [m] of embeddings [n, d] at the places left and right [m].
 
     Kaggle's pairs are all those within 13 groups of pictures: a chunk of them is a block of one matrix product.
     """

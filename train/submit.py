@@ -9,6 +9,7 @@ from typing import Any
 from preprocess.common.config import Preprocess
 from train.calibrate import load_calibration
 from train.competition import Truth
+from train.familiar import load_familiar
 from train.predict import load_network, score_cosines
 from train.run import Run
 from train.submission import Judge, picture_names, write_submission
@@ -35,6 +36,7 @@ def submit(
     for run in runs:
         calibration, network = load_calibration(run.path), load_network(run)
         embeddings, usable, reasons = embed_pictures(run, network, source, places, settings, mirrored)
+        embeddings = load_familiar(run.path).weighed(embeddings)
         judges.append(Judge(embeddings, usable, partial(score_cosines, network, run.settings.loss), calibration))
         quarantined |= Counter(reasons)
     found = write_submission(

@@ -38,7 +38,7 @@ def write_suspects(path: Path, known: Path, suspected: Path, out: Path, bench: B
     if sum(counts) > MOST:
         raise SourceError(f"{known} and {suspected} hold {sum(counts)} pictures; choose at most {MOST}")
     pixels = read_pictures(run, [file for files in folders for file in files])
-    embeddings = embed(network, pixels)
+    embeddings = familiar.weighed(embed(network, pixels))
     cosines = (embeddings @ embeddings.T).clip(-1, 1)
     scores = score_cosines(network, run.settings.loss, cosines.ravel())
     probabilities = calibration.probability(scores, bench.prior).reshape(cosines.shape)

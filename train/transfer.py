@@ -12,7 +12,7 @@ from preprocess.common.files import write_json
 from preprocess.store import store_of
 from train.baselines import Yardstick
 from train.calibrate import load_calibration
-from train.familiar import sample
+from train.familiar import load_familiar, sample
 from train.metrics import auc, clusters_of, intervals, rates
 from train.predict import embed_rows, load_network, score_pairs
 from train.quality import calibration_error
@@ -31,8 +31,9 @@ def transfer(run: Run, config: Config) -> dict[str, Any]:
     calibration = load_calibration(run.path)
     own, most = Reader(run.store, size), config.pipeline.evaluation_pairs
     seed = run.pins["settings"]["split"]["seed"]
+    familiar = load_familiar(run.path)
     yardstick = Yardstick.made(
-        own, sample(side_rows(run.split, TRAIN)[0], seed), look(run, network, own, VALIDATION, most)
+        own, sample(side_rows(run.split, TRAIN)[0], seed), look(run, network, own, VALIDATION, most, familiar)
     )
     store = store_of(config)
     split, reader = make_split(store, config), Reader(store, size)
@@ -42,7 +43,7 @@ def transfer(run: Run, config: Config) -> dict[str, Any]:
             continue
         rows, labels = side_rows(split, name)
         pairs = evaluation_pairs(rows, labels, most, config.split.seed)
-        embeddings = embed_rows(network, reader, rows, f"embed {name} of {config.collection}")
+        embeddings = familiar.weighed(embed_rows(network, reader, rows, f"embed {name} of {config.collection}"))
         side = Side(rows, labels, embeddings, pairs, score_pairs(network, run.settings.loss, rows, embeddings, pairs))
         how = clusters_of(pairs, split["label"].to_numpy(), name), config.evaluate.bootstrap, config.evaluate.confidence
         probability = calibration.probability(side.scores)

@@ -110,6 +110,7 @@ class Evaluate(Section):
     bootstrap: int = Field(200, ge=20, description="resamples behind every confidence interval")
     confidence: float = Field(0.95, gt=0.5, lt=1)
     calibration: Literal["platt", "isotonic"] = "platt"
+    crowding: float = Field(0.0, ge=0, le=4, description="how much less alike pictures count that many others are like")
 
 
 class Config(Section):
@@ -149,6 +150,8 @@ class Config(Section):
             )
         if self.split.folds and self.split.fold >= self.split.folds:
             raise ValueError(f"split.fold must be less than split.folds = {self.split.folds}, got {self.split.fold}")
+        if self.evaluate.crowding and self.train.loss == "contrastive":
+            raise ValueError("evaluate.crowding needs train.loss sigmoid: distances of shorter embeddings mean nothing")
         named = [(f"stages.{n}.batch", stage.batch) for n, stage in enumerate(stages) if stage.batch]
         for name, batch in [("batch", self.train.batch), *named]:
             self.check_batch(name, batch)
