@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
@@ -46,18 +47,22 @@ def built(built_config: Config) -> Store:
 
 
 @pytest.fixture(scope="session")
-def judge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def judge(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """The directory of a trained and evaluated run on `tests.tiny`, to be read only; its collection lies in `pictures`
-    two folders above."""
+    two folders above. It is made once for all processes of pytest-xdist."""
     from train.evaluate import evaluate
     from train.fit import fit
     from train.run import make_run
 
-    home = tmp_path_factory.mktemp("judge")
-    tiny_collection(home)
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "judge"
     changes = ["train.steps=80", "train.validate_every=40", "train.learning_rate=0.005", "evaluate.crowding=1.2"]
-    config = load_config(home / "config.yaml", changes)
-    run = make_run(config, None)
-    fit(run, config.pipeline)
-    evaluate(run, config)
+    with FileLock(home.with_suffix(".lock")):
+        if not (home / "config.yaml").exists():
+            tiny_collection(home)
+        config = load_config(home / "config.yaml", changes)
+        run = make_run(config, None)
+        if not (run.path / "metrics.json").exists():
+            fit(run, config.pipeline)
+            evaluate(run, config)
     return run.path

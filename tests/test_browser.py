@@ -1,6 +1,7 @@
 """The pages in a real browser: no complaint on the console, nothing asked of the network, and the tables sort."""
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def report(judge: Path) -> Path:
     """The report of a trained run whose first artist's pictures have a script for a name."""
-    copy = judge.with_name("shown")
+    copy = judge.with_name(f"shown-{os.getpid()}")
     shutil.copytree(judge, copy)
     split = pl.read_parquet(copy / "split.parquet")
     artist = read_json(copy / "evaluation.json")["test_unseen"]["artists"][0]["artist"]

@@ -18,7 +18,7 @@ from pipeline.streams import Stream
 from preprocess.common.config import Config, load_config
 from preprocess.common.errors import ConfigError, StoreError
 from preprocess.common.files import read_json
-from tests.conftest import ROOT
+from tests.conftest import ROOT, SOAK
 from tests.stores import begin
 from tests.tiny import tiny_collection
 from train.feed import Feed
@@ -132,6 +132,7 @@ def test_the_device_feed_is_in_no_weight_and_no_checkpoint(config: Config, tmp_p
         assert {key: value.shape for key, value in one.items()} == {key: value.shape for key, value in other.items()}
 
 
+@pytest.mark.soak
 def test_a_run_through_stages_resumes_exactly_inside_a_stage_and_at_its_border(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,7 +143,7 @@ def test_a_run_through_stages_resumes_exactly_inside_a_stage_and_at_its_border(
     class Killed(Exception):  # noqa: N818 - no error
         pass
 
-    for last in (2, 3):
+    for last in (2, 3) if SOAK > 1 else (3,):
         changes = [stages, f"train.validate_every={last}"]
         path = tmp_path / f"killed-{last}"
         with monkeypatch.context() as patched:

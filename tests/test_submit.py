@@ -1,6 +1,7 @@
 """Kaggle's submission, on generated pictures in the competition's layout."""
 
 import json
+import os
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -65,7 +66,7 @@ def submitted(folder: Path) -> pl.DataFrame:
 @pytest.fixture
 def run(judge: Path) -> Path:
     """A copy of the run, beside it, in which embeddings may be kept."""
-    copy = judge.with_name("copy")
+    copy = judge.with_name(f"copy-{os.getpid()}")
     shutil.copytree(judge, copy, dirs_exist_ok=True)
     return copy
 
