@@ -227,18 +227,16 @@ class Decoder:
     def decode_all(self, paths: Sequence[Path]) -> list[Decoded | Undecodable]:
         """Return what `decode` returns or raises as Undecodable for each of at most `task.at_once` files.
 
-        The child is asked once for all, which spares it and its parent to be woken for each; where it fails, once for
-        each, so that whatever it does is blamed on one picture. Raises OSError and StoreError as `decode` does.
+        The child is asked once for all, which spares it and its parent to be woken for each, and again for each that it
+        did not decode, as it may have failed for what came before. Raises OSError and StoreError as `decode` does.
         """
-        told: list[Told] = []
+        told: list[Told] = [(Answer(problem="not decoded yet"), NOTHING)] * len(paths)
         with suppress(ChildDied, ChildStopped):
             told = self.ask(paths) if paths else []
-        if not told or any(answer.starved for answer, _ in told):
-            told = [self.insist(path) for path in paths]
         found: list[Decoded | Undecodable] = []
         for path, each in zip(paths, told, strict=True):
             try:
-                found.append(self.understood(path, each))
+                found.append(self.understood(path, each if each[0].profile else self.insist(path)))
             except Undecodable as error:
                 found.append(error)
         return found
@@ -261,7 +259,7 @@ class Decoder:
     def insist(self, path: Path, lenient: bool = False) -> Told:
         """Return the answer for one picture, of a second child where the first may have failed for what came before.
 
-        Raises Undecodable, StoreError.
+        Raises StoreError.
         """
         warm = self.child is not None
         with suppress(ChildDied):  # perhaps the kernel's choice when another process was hungry
