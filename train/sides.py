@@ -37,7 +37,7 @@ class Side(NamedTuple):
 def look(
     run: Run, network: PairNetwork, source: Source, sides: tuple[str, ...], most_pairs: int, familiar: Familiar
 ) -> dict[str, Side]:
-    """Return those of `sides` that have pairs of both kinds: embeddings, weighed by `familiar`, and at most `most_pairs`."""
+    """Return those of `sides` with pairs of both kinds: embeddings, weighed by `familiar`, and at most `most_pairs`."""
     found = {}
     for name in sides:
         if can_pair(run.split, name):
