@@ -1,6 +1,6 @@
 """The child in which pictures are decoded: a JSON line in names some, a JSON line out says what became of them.
 
-Their squares and thumbnails lie in memory shared with the parent. `preprocess.decoder` starts and watches it.
+Their squares and thumbnails lie in memory shared with the parent. `preprocess.child` starts and watches it.
 """
 
 import importlib

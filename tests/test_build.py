@@ -10,14 +10,11 @@ import time
 from collections import namedtuple
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from preprocess import build as building
 from preprocess.build import build_store
@@ -27,7 +24,6 @@ from preprocess.common.errors import StoreError
 from preprocess.manifest import make_manifest
 from preprocess.plan import Plan
 from preprocess.seal import seal
-from preprocess.shard import MOST_BYTES, Asked, batches
 from preprocess.store import Store, current_store
 from tests.conftest import ROOT, SOAK
 from tests.helpers import collection, command, contents, raiser, smooth, store_files, write_config, write_table
@@ -54,18 +50,6 @@ def test_a_store_is_the_same_bytes_with_one_worker_as_with_two(built: Store, tmp
     assert {path.name for path in config.store_folder.iterdir()} == {
         "manifest.parquet", ".lock", "CURRENT", "progress", store.fingerprint,
     }  # fmt: skip
-
-
-@given(st.lists(st.integers(0, MOST_BYTES + 9), max_size=50), st.integers(1, 16))
-def test_pictures_are_decoded_in_order_a_few_at_once_and_large_files_alone(sizes: list[int], most: int) -> None:
-    rows = [Asked(str(number), size, 0, removed=False) for number, size in enumerate(sizes)]
-    found = list(batches(rows, most))
-    assert [row for batch in found for row in batch] == rows
-    for batch in found:
-        assert 1 <= len(batch) <= most
-        assert len(batch) == 1 or sum(row.bytes for row in batch) <= MOST_BYTES
-    for one, other in pairwise(found):
-        assert len(one) == most or sum(row.bytes for row in [*one, other[0]]) > MOST_BYTES
 
 
 def test_a_rerun_builds_nothing(built: Store, built_config: Config, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,12 +8,15 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from preprocess.common.errors import UnreadablePicture
@@ -21,6 +24,7 @@ from preprocess.decoder import Decoder, Undecodable
 from preprocess.gallery.files import encode
 from preprocess.gallery.plan import SHARES
 from preprocess.images import FORMATS, make_squares, open_picture
+from preprocess.shard import MOST_BYTES, Asked, batches
 from tests.conftest import ROOT
 from tests.decoders import ENOUGH, PROGRAM, assert_decodes, picture, pid, pid_after, refusal
 from tests.helpers import encoded, smooth
@@ -199,3 +203,15 @@ def test_closing_ends_the_child_and_the_next_picture_starts_another(decoder: Dec
     decoder.close()
     assert not psutil.pid_exists(first)
     assert_decodes(decoder, picture(tmp_path))
+
+
+@given(st.lists(st.integers(0, MOST_BYTES + 9), max_size=50), st.integers(1, 16))
+def test_pictures_are_decoded_in_order_a_few_at_once_and_large_files_alone(sizes: list[int], most: int) -> None:
+    rows = [Asked(str(number), size, 0, removed=False) for number, size in enumerate(sizes)]
+    found = list(batches(rows, most))
+    assert [row for batch in found for row in batch] == rows
+    for batch in found:
+        assert 1 <= len(batch) <= most
+        assert len(batch) == 1 or sum(row.bytes for row in batch) <= MOST_BYTES
+    for one, other in pairwise(found):
+        assert len(one) == most or sum(row.bytes for row in [*one, other[0]]) > MOST_BYTES

@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
+from preprocess.child import LOOK
 from preprocess.common.errors import StoreError
-from preprocess.decoder import LOOK, Decoded, Decoder, Undecodable
+from preprocess.decoder import Decoded, Decoder, Undecodable
 from preprocess.decoding import AT_ONCE, MOST_SHARED, PLUGINS, Task
 from tests.conftest import ROOT
 from tests.decoders import ENOUGH, PROGRAM, assert_decodes, picture, pid, pid_after, refusal
