@@ -4,11 +4,13 @@
     python -m bench.preprocess --rows 79433    a collection as long as Painter by Numbers
 
 Rates are images per second of processor time, of the whole tree of processes, and so those of one core however many
-work. Those of this stage are net of start-up: from the difference between all pictures and half of them.
+work. Those of this stage are net of start-up: from the difference between all pictures and a fifth of them. What is
+compared is compared round by round, as a shared machine is now fast and now slow, and the median of the rounds counts.
 Everything lies in one temporary folder and is removed: at most 0.6 GB, with --rows 2 GB.
 """
 
 import json
+import math
 import shutil
 import signal
 import sys
@@ -32,7 +34,7 @@ from bench.stage import link, share_of_dask, store
 SIZES = ((256,), (64, 128, 256))
 PYTHONS = {"here": "", "simd": " with pillow-simd"}
 Run = tuple[str, tuple[int, ...], int, str]
-"""Whose Python ("here" or "simd"), sizes, workers, and which pictures ("all" or "half")."""
+"""Whose Python ("here" or "simd"), sizes, workers, and which pictures ("all" or "few")."""
 
 
 class Bench:
@@ -41,7 +43,7 @@ class Bench:
     def __init__(self, folder: Path, count: int, simd: str | None) -> None:
         self.folder = folder
         self.paths = write_jpegs(folder / "jpegs", count)
-        self.count = {"all": count, "half": count // 2}
+        self.count = {"all": count, "few": count // 5}
         self.megapixels = sum(width * height for width, height in map(size_of, self.paths)) / count / 1e6
         for part, number in self.count.items():
             link(self.paths[:number], folder / part / "pictures")
@@ -66,21 +68,18 @@ class Bench:
                 self.shares.append(share)
             (self.folder / "tasks").unlink(missing_ok=True)
 
-    def rate(self, peer: str) -> float | None:
-        """Return a peer's images per second of processor time; None where it is absent."""
-        return self.count["all"] / median(self.peer_seconds[peer]) if peer in self.peer_seconds else None
+    def rates(self, peer: str) -> list[float]:
+        """Return a peer's images per second of processor time in each round; none where it is absent."""
+        return [self.count["all"] / seconds for seconds in self.peer_seconds[peer]]
 
-    def net(self, whose: str, sizes: tuple[int, ...], workers: int, clock: str) -> float | None:
-        """Return this stage's images per second of `clock`, "cpu" or "wall", net of start-up.
+    def net(self, whose: str, sizes: tuple[int, ...], workers: int, clock: str) -> list[float]:
+        """Return this stage's images per second of `clock`, "cpu" or "wall", net of start-up, in each round.
 
-        None where half of the pictures took as long as all: too few of them, or too busy a machine.
+        It is not a number where few pictures took as long as all: too few of them, or too busy a machine.
         """
-        spent: dict[str, float] = {
-            part: median(getattr(usage, clock) for usage in self.usages[whose, sizes, workers, part])
-            for part in self.count
-        }
-        more = spent["all"] - spent["half"]
-        return (self.count["all"] - self.count["half"]) / more if more > 0 else None
+        usages = [self.usages[whose, sizes, workers, part] for part in self.count]
+        more = [getattr(all_, clock) - getattr(few, clock) for all_, few in zip(*usages, strict=True)]
+        return [(self.count["all"] - self.count["few"]) / each if each > 0 else math.nan for each in more]
 
     def gross(self, whose: str, sizes: tuple[int, ...], workers: int) -> float:
         """Return this stage's images per second of processor time, start-up included."""
@@ -90,14 +89,18 @@ class Bench:
         """Return the table of rates: way, images/s and megapixels/s of a core, with start-up, and by the clock."""
         found = []
         for whose, sizes, workers in product(self.pythons, SIZES, (1, 2)):
-            net = self.net(whose, sizes, workers, "cpu")
-            gross, clock = self.gross(whose, sizes, workers), self.net(whose, sizes, workers, "wall")
+            net, clock = (middle(self.net(whose, sizes, workers, clock)) for clock in ("cpu", "wall"))
+            gross = self.gross(whose, sizes, workers)
             name = f"this stage{PYTHONS[whose]}, {list(sizes)}, {workers} worker{'s' * (workers > 1)}"
-            found.append([name, *map(figure, (net, times(net, self.megapixels), gross, clock))])
+            found.append([name, *map(figure, (net, net * self.megapixels, gross, clock))])
         for peer in PEERS:
-            rate = self.rate(peer.name)
-            name = f"{peer.name}: {peer.note}" if rate else f"{peer.name}: skipped as it is absent; {peer.remedy}"
-            found.append([name, figure(rate), figure(times(rate, self.megapixels)), "", ""])
+            rate = middle(self.rates(peer.name))
+            name = (
+                f"{peer.name}: {peer.note}"
+                if peer in self.peers
+                else f"{peer.name}: skipped as it is absent; {peer.remedy}"
+            )
+            found.append([name, figure(rate), figure(rate * self.megapixels), "", ""])
         return found
 
     def goals(self) -> list[Goal]:
@@ -108,7 +111,7 @@ class Bench:
             mine = self.net(whose, sizes, 1, "cpu")
             for peer, wanted in (least if whose == "here" else {"scaled decode alone": 0.75}).items():
                 name = f"{list(sizes)}{PYTHONS[whose]}: times {peer}"
-                found.append(Goal(name, ratio(mine, self.rate(peer)), least=wanted))
+                found.append(Goal(name, ratio(mine, self.rates(peer)), least=wanted))
         for sizes in SIZES:
             gain = ratio(self.net("here", sizes, 2, "wall"), self.net("here", sizes, 1, "wall"))
             found.append(Goal(f"{list(sizes)}: two workers, times one by the clock", gain, least=1.85))
@@ -116,19 +119,20 @@ class Bench:
         return [*found, Goal("share of the time when dask ran no job, one worker", share, most=0.03)]
 
 
-def figure(value: float | None) -> str:
+def middle(values: Sequence[float]) -> float:
+    """Return the median of the values that are numbers; not a number where none is."""
+    return median([value for value in values if not math.isnan(value)] or [math.nan])
+
+
+def figure(value: float) -> str:
     """Return a rate as text; nothing where there is none."""
-    return "" if value is None else f"{value:.0f}"
+    return "" if math.isnan(value) else f"{value:.0f}"
 
 
-def times(left: float | None, right: float) -> float | None:
-    """Return a product, or None where there is nothing to multiply."""
-    return None if left is None else left * right
-
-
-def ratio(left: float | None, right: float | None) -> float | None:
-    """Return a quotient, or None where either is missing."""
-    return None if left is None or right is None else left / right
+def ratio(left: Sequence[float], right: Sequence[float]) -> float | None:
+    """Return the median quotient of the rounds, or None where either was not measured."""
+    found = middle([one / other for one, other in zip(left, right, strict=False)])
+    return None if math.isnan(found) else found
 
 
 def size_of(path: Path) -> tuple[int, int]:

@@ -144,10 +144,12 @@ def announce_cost(plan: Plan, pictures: int, workers: int) -> None:
     sample = places[:: max(1, len(places) // SAMPLED_FOR_ESTIMATE)][:SAMPLED_FOR_ESTIMATE].to_list()
     with Decoder(*How.of(settings)) as decoder:
         started = time.monotonic()
-        for place in sample:
+        for number, place in enumerate(sample):
             with suppress(UnreadablePicture), plan.source.fetch(place) as path:
                 decoder.decode(path)
-        seconds = (time.monotonic() - started) / max(1, len(sample)) * pictures / workers
+            if number == 0:  # which started the decoder
+                started = time.monotonic()
+        seconds = (time.monotonic() - started) / max(1, len(sample) - 1) * pictures / workers
     print(
         f"store: {pictures} pictures at {settings.sizes} px need {disk / 1e9:.2f} GB"
         + ("" if free is None else f" of {free / 1e9:.0f} GB free")
