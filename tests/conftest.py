@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ from filelock import FileLock
 
 from preprocess.build import build_store
 from preprocess.common.config import Config, load_config
+from preprocess.gallery.giants import write_giants
 from preprocess.manifest import make_manifest
 from preprocess.store import Store
 from tests.helpers import collection, write_config
@@ -46,23 +49,53 @@ def built(built_config: Config) -> Store:
     return build_store(built_config, make_manifest(built_config))
 
 
+Once = Callable[[str, Callable[[Path], object]], Path]
+"""Of a name and what fills an empty folder, the folder of that name: what takes long is made once for all processes of
+pytest-xdist, to be read only."""
+
+
 @pytest.fixture(scope="session")
-def judge(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Once:
+    """See Once."""
+    base = tmp_path_factory.getbasetemp()
+    home = (base if worker_id == "master" else base.parent) / "once"
+
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, done = home / name, home / f"{name}.done"
+        home.mkdir(exist_ok=True)
+        with FileLock(home / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                fill(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def giants(once: Once) -> Path:
+    """A folder with the four giants of 12000 x 9000 pixels, and nothing else."""
+    return once("giants", write_giants)
+
+
+@pytest.fixture(scope="session")
+def judge(once: Once) -> Path:
     """The directory of a trained and evaluated run on `tests.tiny`, to be read only; its collection lies in `pictures`
-    two folders above. It is made once for all processes of pytest-xdist."""
+    two folders above."""
     from train.evaluate import evaluate
     from train.fit import fit
     from train.run import make_run
 
-    base = tmp_path_factory.getbasetemp()
-    home = (base if worker_id == "master" else base.parent) / "judge"
     changes = ["train.steps=80", "train.validate_every=40", "train.learning_rate=0.005", "evaluate.crowding=1.2"]
-    with FileLock(home.with_suffix(".lock")):
-        if not (home / "config.yaml").exists():
-            tiny_collection(home)
+
+    def trained(home: Path) -> None:
+        tiny_collection(home)
         config = load_config(home / "config.yaml", changes)
         run = make_run(config, None)
-        if not (run.path / "metrics.json").exists():
-            fit(run, config.pipeline)
-            evaluate(run, config)
-    return run.path
+        fit(run, config.pipeline)
+        evaluate(run, config)
+
+    home = once("judge", trained)
+    return make_run(load_config(home / "config.yaml", changes), None).path

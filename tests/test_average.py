@@ -45,7 +45,7 @@ print(len({array.tobytes() for array in seen}), (network.get_weights()[0] == see
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
-    return tiny_collection(tmp_path_factory.mktemp("average"))[0]
+    return changed(tiny_collection(tmp_path_factory.mktemp("average"))[0], "train.average=0.1")
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,6 @@
 """The cap on memory: giants are stored where they fit and refused with the number where not; the peak is below."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,16 +8,17 @@ import pytest
 from preprocess.account import accounts
 from preprocess.build import build_store
 from preprocess.common.config import load_config
-from preprocess.gallery.giants import write_giants
 from preprocess.manifest import make_manifest
 from tests.helpers import command, smooth, write_config, write_table
 
 
-@pytest.fixture(scope="module")
-def giants(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A collection of the four giants of 12000 x 9000 pixels and a small picture."""
-    folder = tmp_path_factory.mktemp("giants")
-    names = [path.name for path in write_giants(folder / "pictures")]
+@pytest.fixture
+def collection(giants: Path, tmp_path: Path) -> Path:
+    """A collection of the four giants and a small picture."""
+    folder, names = tmp_path, sorted(path.name for path in giants.iterdir())
+    (folder / "pictures").mkdir()
+    for name in names:
+        os.link(giants / name, folder / "pictures" / name)
     smooth(0, 60, 50).save(folder / "pictures/small.png")
     rows = [(name, f"artist {number % 2}", "", "", "", "") for number, name in enumerate([*names, "small.png"])]
     write_table(folder / "pictures/train_info.csv", rows)
@@ -30,10 +32,10 @@ def giants(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("1GB", {"baseline.jpg", "progressive.jpg", "whole.png", "deep.tif", "small.png"}),
     ],
 )
-def test_giants_are_stored_below_the_cap(cap: str, stored: set[str], giants: Path) -> None:
+def test_giants_are_stored_below_the_cap(cap: str, stored: set[str], collection: Path) -> None:
     """The peak is the sum of the worker's own and of its decoder's, both anonymous memory."""
     settings = {"sizes": [64, 256], "workers": 1, "memory_per_worker": cap, "rows_per_shard": 8}
-    config = load_config(write_config(giants, preprocess=settings, stores=f"stores-{cap}", train={"size": 64}))
+    config = load_config(write_config(collection, preprocess=settings, train={"size": 64}))
     store = build_store(config, make_manifest(config))
     rows = {row["key"]: row for row in store.rows.iter_rows(named=True)}
     assert {key for key, row in rows.items() if row["status"] == "stored"} == stored
@@ -45,6 +47,6 @@ def test_giants_are_stored_below_the_cap(cap: str, stored: set[str], giants: Pat
     assert 50e6 < peak < config.preprocess.memory_per_worker
 
 
-def test_a_cap_that_leaves_nothing_for_a_decoder_is_refused(giants: Path) -> None:
-    answer = command("store", "--config", write_config(giants, preprocess={"memory_per_worker": "150MB"}))
+def test_a_cap_that_leaves_nothing_for_a_decoder_is_refused(tmp_path: Path) -> None:
+    answer = command("store", "--config", write_config(tmp_path, preprocess={"memory_per_worker": "150MB"}))
     assert "preprocess.memory_per_worker should be greater than or equal to 200000000" in answer.complaint

@@ -1,29 +1,27 @@
 """The embedder in other programs' formats: the same embeddings, nothing overwritten, nothing half."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from preprocess.common.config import load_config
 from preprocess.common.errors import RunError
-from tests.tiny import tiny_collection
+from preprocess.common.files import read_json, write_json
 from train import export as exporting
 from train.export import FORMATS, export
-from train.fit import fit
 from train.predict import load_network
-from train.run import Run, make_run
+from train.run import Run, open_run
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Return a run that has finished."""
-    folder = tmp_path_factory.mktemp("export")
-    tiny_collection(folder)
-    config = load_config(folder / "config.yaml", ["train.corners=0.625"])
-    run = make_run(config, None)
-    fit(run, config.pipeline)
-    return run
+def run(judge: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a run that has finished, which looks at corners."""
+    folder = shutil.copytree(judge, tmp_path_factory.mktemp("export") / "run")
+    pins = read_json(folder / "run.json")
+    pins["settings"]["train"]["corners"] = 0.625
+    write_json(folder / "run.json", pins)
+    return open_run(folder)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -22,7 +22,8 @@ ROUNDING = {"mixed_bfloat16": 2**-8, "mixed_float16": 2**-11}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     tiny = tiny_collection(tmp_path_factory.mktemp("precision"))[0]
-    return changed(tiny, "train.steps=4", "train.validate_every=2", "train.precision=mixed_float16")
+    return changed(tiny, "train.steps=4", "train.validate_every=2", "train.precision=mixed_float16",
+                   "train.average=0.1")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

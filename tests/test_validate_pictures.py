@@ -22,6 +22,7 @@ from preprocess.gallery.generate import generate
 from preprocess.manifest import make_manifest
 from preprocess.store import Store
 from preprocess.validate import Judged
+from tests.conftest import Once
 from tests.flawed import BLANKS, COPIES, SETTINGS, Flawed, by_kind, flawed, put
 from tests.helpers import write_config
 
@@ -29,11 +30,9 @@ PICTURES, ARTISTS = 200, 12
 
 
 @pytest.fixture(scope="module")
-def gallery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def gallery(once: Once) -> Path:
     """A generated gallery with its own twins, nocturnes, giants and corrupt files."""
-    folder = tmp_path_factory.mktemp("gallery") / "gallery"
-    generate(folder, PICTURES, ARTISTS, 0, 2)
-    return folder
+    return once("gallery", lambda folder: generate(folder, PICTURES, ARTISTS, 0, 2))
 
 
 @pytest.fixture(scope="module")

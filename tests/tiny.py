@@ -19,7 +19,7 @@ SETTINGS: dict[str, dict[str, object]] = {
     "source": {"kind": "folders", "path": "pictures"},
     "preprocess": {"sizes": [16, 32], "rows_per_shard": 64, "workers": 1},
     "pipeline": {"paintings_per_artist": 4, "evaluation_pairs": 200},
-    "train": {"size": 16, "width": 8, "embedding": 16, "batch": 32, "steps": 6, "validate_every": 3, "average": 0.1},
+    "train": {"size": 16, "width": 8, "embedding": 16, "batch": 32, "steps": 6, "validate_every": 3},
     "evaluate": {"bootstrap": 20},
 }
 
