@@ -186,12 +186,12 @@ def test_what_no_remedy_helps_is_given_up(
     config: Config, tmp_path: Path, poisoned: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     poisoned.seeds = None
-    monkeypatch.setattr(remedying, "MOST", 2)
+    monkeypatch.setattr(remedying, "MOST", 1)
     run = make_run(config, tmp_path / "run")
     with pytest.raises(GivenUp):
         fit(run, config.pipeline)
-    assert len(remedies(run)) == 2
-    assert [incident["remedy"] for incident in incidents(run.path)][-1] == "given up after 2 remedies"
+    assert len(remedies(run)) == 1
+    assert [incident["remedy"] for incident in incidents(run.path)][-1] == "given up after 1 remedies"
     assert not run.finished
 
 

@@ -14,7 +14,7 @@ from preprocess.common.config import Config, Pipeline
 from preprocess.common.errors import ConfigError
 from preprocess.common.files import read_json, write_json
 from preprocess.common.learning import Train
-from tests.conftest import ROOT, SOAK
+from tests.conftest import ROOT, SOAK, Once
 from tests.tiny import tiny_collection
 from train import microbatch as module
 from train.devices import named, shares
@@ -56,7 +56,7 @@ for loss, kind, table, count, piece in (
 """
 
 TRAINING = """
-import shutil
+import os, shutil
 from pathlib import Path
 from safetensors.numpy import load_file
 from preprocess.common.config import load_config
@@ -83,11 +83,12 @@ def trained(name, count, *changes, half=None):
 
 found = {
     "1": trained("1", 1), "2": trained("2", 2),
-    "2, of a table": trained("2, of a table", 2, "pipeline.feed=device"),
     "2 then 2": trained("2 then 2", 2, half="2"),
     "2 then 1": trained("2 then 1", 1, half="2"),
-    "1 then 2": trained("1 then 2", 2, half="1"),
 }
+if int(os.environ.get("SOAK", "1")) > 1:
+    found["2, of a table"] = trained("2, of a table", 2, "pipeline.feed=device")
+    found["1 then 2"] = trained("1 then 2", 2, half="1")
 
 def far(name, other):
     one, two = found[name][0], found[other][0]
@@ -121,9 +122,14 @@ def run(config: Config, tmp_path: Path) -> Run:
 
 
 @pytest.fixture(scope="module")
-def trained(config: Config) -> dict[str, Any]:
+def trained(once: Once) -> dict[str, Any]:
     """How far the weights of runs are from those of one and of two devices, and what their log says of devices."""
-    return dict(json.loads(on_four(TRAINING, config.stores.parent)[-1]))
+
+    def fill(folder: Path) -> None:
+        tiny_collection(folder)
+        write_json(folder / "found.json", json.loads(on_four(TRAINING, folder)[-1]))
+
+    return dict(read_json(once("devices", fill) / "found.json"))
 
 
 def test_every_device_does_its_share_of_a_gradient_that_is_the_gradient_of_one() -> None:
@@ -137,16 +143,17 @@ def test_every_device_does_its_share_of_a_gradient_that_is_the_gradient_of_one()
 
 
 def test_two_devices_learn_the_same_weights(trained: dict[str, Any]) -> None:
-    for name in ("2", "2, of a table"):
-        assert trained[name][0] <= 1e-5, (name, trained[name])
+    assert trained["2"][0] <= 1e-5, trained
+    assert trained.get("2, of a table", [0])[0] <= 1e-5, trained
     assert [trained[name][2] for name in ("1", "2")] == [[1, 1], [2, 2]]
 
 
 def test_a_run_goes_on_exactly_on_as_many_devices_and_nearly_on_more_or_less(trained: dict[str, Any]) -> None:
     assert trained["2 then 2"][1:] == [0.0, [2, 2]]
     for name, log in {"2 then 1": [2, 1], "1 then 2": [1, 2]}.items():
-        assert trained[name][0] <= 1e-5
-        assert trained[name][2] == log
+        if name in trained:
+            assert trained[name][0] <= 1e-5
+            assert trained[name][2] == log
 
 
 def test_the_trainer_takes_the_devices_that_were_asked_for(run: Run, config: Config) -> None:

@@ -18,7 +18,7 @@ from train.experiments import EXPERIMENTS, Result, conduct, present, table
 
 GIVEN = (
     "train.steps=4", "train.validate_every=4", "train.width=8", "train.batch=32", "pipeline.evaluation_pairs=200",
-    "evaluate.bootstrap=20", "pipeline.feed=stream", "figures.classes=60",
+    "train.microbatch=32", "evaluate.bootstrap=20", "pipeline.feed=stream", "figures.classes=60",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.openshards import Unreadable
@@ -13,6 +14,7 @@ from pipeline.reader import Reader
 from pipeline.shards import Shards
 from preprocess.common.config import Config
 from preprocess.common.errors import StoreError, StoreGone
+from tests.conftest import Once
 from tests.survival import changed, weights
 from tests.tiny import tiny_collection
 from train import outage
@@ -29,6 +31,17 @@ def config(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
+def undisturbed(once: Once) -> dict[str, np.ndarray]:
+    """The weights of a run that nothing befell."""
+
+    def trained(folder: Path) -> None:
+        config = changed(tiny_collection(folder)[0], "pipeline.feed=stream")
+        fit(make_run(config, folder / "run"), config.pipeline)
+
+    return weights(once("outages", trained) / "run")
+
+
+@pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Return how long training waited each time, which takes no time here."""
     found: list[float] = []
@@ -37,11 +50,14 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_full_disk_is_waited_for_and_costs_no_step(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: Config,
+    undisturbed: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What is in memory is saved once there is room: no step is done again."""
-    whole, run = make_run(config, tmp_path / "whole"), make_run(config, tmp_path / "run")
-    fit(whole, config.pipeline)
+    run = make_run(config, tmp_path / "run")
     room, beats = [False], []
     fsync = os.fsync
 
@@ -59,7 +75,7 @@ def test_a_full_disk_is_waited_for_and_costs_no_step(
     fit(run, config.pipeline, pulse=Pulse(run.path / "heartbeat"))
     assert [(beat[0].phase, beat[0].step) for beat in beats if beat] == [("wait", 3), ("wait", 3)]
     assert capsys.readouterr().err.count("the disk is full; waiting for room") == 1
-    assert all((array == weights(whole.path)[name]).all() for name, array in weights(run.path).items())
+    assert all((array == undisturbed[name]).all() for name, array in weights(run.path).items())
 
 
 def test_other_errors_of_the_disk_are_not_waited_for(waits: list[float]) -> None:
@@ -84,10 +100,13 @@ def stale(path: Path) -> Any:
 
 
 def test_a_store_that_comes_back_is_waited_for(
-    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    config: Config,
+    undisturbed: dict[str, np.ndarray],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    whole, run = make_run(config, tmp_path / "whole"), make_run(config, tmp_path / "run")
-    fit(whole, config.pipeline)
+    run = make_run(config, tmp_path / "run")
     away = tmp_path / "away"
     waits: list[float] = []
     log = Run.log
@@ -112,7 +131,7 @@ def test_a_store_that_comes_back_is_waited_for(
     assert incident["remedy"] == "waiting for the store"
     assert capsys.readouterr().err.count("; waiting for it") == 1
     assert [line["step"] for line in run.logged()] == [3, 6]
-    assert all((array == weights(whole.path)[name]).all() for name, array in weights(run.path).items())
+    assert all((array == undisturbed[name]).all() for name, array in weights(run.path).items())
 
 
 class Noted(Pulse):
