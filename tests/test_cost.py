@@ -16,7 +16,7 @@ from preprocess.images import open_picture
 from tests.conftest import ROOT
 from tests.helpers import smooth
 
-SIDE = 2000
+SIDE = 1500
 # Decodes a file of the same kind first, so that libraries are loaded, then the picture under each limit on its heap.
 PROBE = """
 import ctypes, os, re, resource, sys

@@ -154,7 +154,7 @@ ROOMS = ["740MB", *(f"{600 + 5 * number}MB" for number in range(1, SOAK))]
 
 @pytest.mark.soak
 def test_real_training_fills_its_memory_and_never_passes_it(tmp_path: Path) -> None:
-    """A batch of 320 takes about 880 MB: too much for any of these budgets."""
+    """A batch of 320 takes about 950 MB: too much for any of these budgets."""
     paint(tmp_path / "pictures", 40, 24)
     wide = {"size": 64, "width": 32, "embedding": 16, "batch": 320, "steps": 2, "validate_every": 2}
     sections: dict[str, Any] = {"train": wide, "preprocess": {"sizes": [64], "workers": 1}}
