@@ -29,7 +29,7 @@ BASE = 40_000_000
 ORPHANED = 3.0
 """Seconds beyond the parent's patience after which nobody can be waiting any more."""
 AT_ONCE, MOST_SHARED = 16, 6_000_000
-"""Pictures of one request, and bytes of what is made of them: parent and child are woken once for all, which is 5 %
+"""Pictures of one request, and bytes of what is made of them: parent and child are woken once for all, which is 7 %
 of the whole stage (docs/resizing.md), and the parent holds so many more bytes."""
 WEBP_SIDE = 16_383
 """Pixels on the longest side of a WebP, unless it is animated."""
