@@ -7,7 +7,8 @@ Rates are images per second of processor time, of the whole tree of processes, a
 work. Those of this stage are net of start-up: from the difference between all pictures, each under three names, and a
 fifth of them. What is compared is compared round by round, as a shared machine is now fast and now slow, and the median
 of the rounds counts.
-Everything lies in one temporary folder and is removed: at most 0.6 GB, with --rows 2 GB.
+Everything lies in one temporary folder and is removed: 0.7 GB unless more pictures are asked for, with --rows
+at most 2 GB.
 """
 
 import json
@@ -98,12 +99,8 @@ class Bench:
             found.append([name, *map(figure, (net, net * self.megapixels, gross, clock))])
         for peer in PEERS:
             rate = middle(self.rates(peer.name))
-            name = (
-                f"{peer.name}: {peer.note}"
-                if peer in self.peers
-                else f"{peer.name}: skipped as it is absent; {peer.remedy}"
-            )
-            found.append([name, figure(rate), figure(rate * self.megapixels), "", ""])
+            note = peer.note if peer in self.peers else f"skipped as it is absent; {peer.remedy}"
+            found.append([f"{peer.name}: {note}", figure(rate), figure(rate * self.megapixels), "", ""])
         return found
 
     def goals(self) -> list[Goal]:

@@ -143,17 +143,16 @@ def test_every_device_does_its_share_of_a_gradient_that_is_the_gradient_of_one()
 
 
 def test_two_devices_learn_the_same_weights(trained: dict[str, Any]) -> None:
-    assert trained["2"][0] <= 1e-5, trained
-    assert trained.get("2, of a table", [0])[0] <= 1e-5, trained
+    for name in trained.keys() & {"2", "2, of a table"}:
+        assert trained[name][0] <= 1e-5, (name, trained)
     assert [trained[name][2] for name in ("1", "2")] == [[1, 1], [2, 2]]
 
 
 def test_a_run_goes_on_exactly_on_as_many_devices_and_nearly_on_more_or_less(trained: dict[str, Any]) -> None:
     assert trained["2 then 2"][1:] == [0.0, [2, 2]]
-    for name, log in {"2 then 1": [2, 1], "1 then 2": [1, 2]}.items():
-        if name in trained:
-            assert trained[name][0] <= 1e-5
-            assert trained[name][2] == log
+    for name in trained.keys() & {"2 then 1", "1 then 2"}:
+        assert trained[name][0] <= 1e-5
+        assert trained[name][2] == [int(name[0]), int(name[-1])]
 
 
 def test_the_trainer_takes_the_devices_that_were_asked_for(run: Run, config: Config) -> None:
